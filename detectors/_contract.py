@@ -1,0 +1,129 @@
+"""What a rule is: a declaration over condensed facts, with no memory, no clock and no input of its own.
+
+A rule asks one question of every row of a view and answers with a time (violated at) or null (not violated). It cannot see
+events, arrival order or the state of flags, so duplicates, reordering and restarts cannot change its answer.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import ClassVar, NamedTuple
+
+import polars as pl
+
+
+class View(StrEnum):
+    """What one row stands for. The columns of each view are listed in `detectors._facts`."""
+
+    ORDER = "order"
+    SHIPMENT = "shipment"
+    PICKUP = "pickup"
+    """A pickup scan of a shipment that has several; of the rows that are violated the earliest counts."""
+
+
+class Given(NamedTuple):
+    """What the platform's profile, the order's exemptions and the clock give a rule, as expressions over its view."""
+
+    limit: pl.Expr
+    """The rule's threshold in the order's platform profile, a duration."""
+    extended_to: pl.Expr
+    """The latest time to which an exemption moves this rule's deadlines, or null."""
+    as_of: pl.Expr
+    """The clock, or null while it is unknown (then nothing is overdue)."""
+
+
+class Rule(ABC):
+    """One kind of violation. The module's name is the rule's code, the class docstring its documentation."""
+
+    view: ClassVar[View] = View.SHIPMENT
+    title: ClassVar[str]
+    """The rule in a few words, for tables."""
+    limit_hours: ClassVar[float | None] = None
+    """The threshold where a platform's profile does not say; None: the rule has none."""
+    by_default: ClassVar[bool] = True
+    """Whether it is judged on platforms whose profile does not name it."""
+
+    @abstractmethod
+    def violated_at(self, given: Given) -> pl.Expr:
+        """Return the time of the violation, or null where there is none."""
+
+    def due_at(self, given: Given) -> pl.Expr:
+        """Return the time after which the answer may change by the clock alone, or null: never."""
+        del given
+        return pl.lit(None, pl.Datetime("us", "UTC"))
+
+    @abstractmethod
+    def evidence(self, given: Given) -> Mapping[str, pl.Expr]:
+        """Name the times and places compared, and the limit, for the person who reads the flag."""
+
+
+class DeadlineRule(Rule):
+    """Something had to happen by a deadline: `Missed(start + limit, met)` of the contract.
+
+    The deadline has been missed when `met` is later than it, or has not happened and the clock is past it; not when the
+    order was cancelled at or before it. On the deadline itself there is no violation.
+    """
+
+    start: ClassVar[str]
+    """The column from which the time runs; null: the rule waits."""
+    met: ClassVar[str]
+    """The column of what had to happen."""
+    after: ClassVar[str | None] = None
+    """The rule whose (moved) deadline is the start; then `start` is `deadline_of(after)`."""
+
+    promised: ClassVar[str | None] = None
+    """The column in which the order itself says how many hours it may take; null: the profile's limit."""
+
+    def limit(self, given: Given) -> pl.Expr:
+        """Return how long it may take."""
+        return (
+            given.limit if self.promised is None else pl.coalesce(pl.duration(hours=pl.col(self.promised)), given.limit)
+        )
+
+    def deadline(self, given: Given) -> pl.Expr:
+        """Return the deadline, moved by exemptions where that is later; null without a start."""
+        deadline = pl.col(self.start) + self.limit(given)
+        return pl.when(given.extended_to > deadline).then(given.extended_to).otherwise(deadline)
+
+    def violated_at(self, given: Given) -> pl.Expr:
+        """Return the deadline where it was missed."""
+        deadline, met = self.deadline(given), pl.col(self.met)
+        missed = (met > deadline) | (met.is_null() & (given.as_of > deadline))
+        return pl.when(missed & self._in_force(deadline)).then(deadline)
+
+    def due_at(self, given: Given) -> pl.Expr:
+        """Return the deadline while it is still to be met."""
+        deadline = self.deadline(given)
+        pending = pl.col(self.met).is_null() & (given.as_of <= deadline).fill_null(value=True)
+        return pl.when(pending & self._in_force(deadline)).then(deadline)
+
+    def evidence(self, given: Given) -> Mapping[str, pl.Expr]:
+        """Show both ends of the comparison and how the deadline came about."""
+        return {
+            self.start: pl.col(self.start),
+            "limit_hours": self.limit(given).dt.total_microseconds() / 3_600_000_000,
+            "deadline": self.deadline(given),
+            self.met: pl.col(self.met),
+            "extended_to": given.extended_to,
+            "cancelled_at": pl.col("cancelled_at"),
+        }
+
+    @staticmethod
+    def _in_force(deadline: pl.Expr) -> pl.Expr:
+        return (pl.col("cancelled_at") > deadline).fill_null(value=True)
+
+
+def deadline_of(rule: str) -> str:
+    """Return the name of the column that holds the moved deadline of `rule`."""
+    return f"{rule}_deadline"
+
+
+def elsewhere(one: str, other: str) -> pl.Expr:
+    """Return whether two places (column prefixes) lie in different cities; null where one names no city.
+
+    Cities differ by name; or by province, where both name one.
+    """
+    city, other_city = pl.col(f"{one}_city"), pl.col(f"{other}_city")
+    province, other_province = pl.col(f"{one}_province"), pl.col(f"{other}_province")
+    differs = (city != other_city) | (province != other_province).fill_null(value=False)
+    return pl.when(city.is_not_null() & other_city.is_not_null()).then(differs)

@@ -1,0 +1,56 @@
+"""The vocabulary of rules: the columns of each view, and what they mean. All times are microseconds in UTC; null is unknown.
+
+ORDER, one row per order with a payment or an upload:
+    paid_at             the earliest payment
+    ship_within_hours   promised by that payment, in hours; null: the platform's default
+    cancelled_at        the earliest cancellation
+    first_uploaded_at   the earliest upload of any waybill
+    <rule>_deadline     the deadline of every deadline rule about orders, moved by exemptions
+
+SHIPMENT, one row per order and waybill uploaded for it; as ORDER, and:
+    uploaded_at         the earliest upload of this waybill for this order
+    picked_up_at        the earliest `picked_up` scan of the waybill (after replacements, here and below)
+    moved_at            the first scan later than that whose status is in `MOVING`
+    first_hub_at        the first scan later than that whose status is in `AT_HUB`
+    last_scanned_at     the latest scan of any status
+    turned_back         whether any scan's status is in `TURNED_BACK`
+    drop_at, drop_status, drop_place, drop_province, drop_city      the last scan whose status is in `DROPS`
+    address_place, address_province, address_city                   the delivery address in force
+    other_uploaded_at, other_order_id, other_differs_in             the latest earlier upload of the waybill as it was uploaded, by
+                                                                    another order with another recipient or address
+    (`…_place` is as written, `…_province` and `…_city` are the resolved names to compare)
+
+PICKUP, one row per pickup scan of a shipment that has several; as SHIPMENT, and:
+    pickup_at, pickup_place, pickup_province, pickup_city           this scan
+    first_pickup_place, first_pickup_province, first_pickup_city    the first pickup scan that names a city
+"""
+
+from typing import Final
+
+STATUSES: Final = (
+    "info_received",
+    "picked_up",
+    "in_transit",
+    "arrived_at_facility",
+    "departed_facility",
+    "customs",
+    "out_for_delivery",
+    "available_for_pickup",
+    "delivered",
+    "delivery_failed",
+    "exception",
+    "returning",
+    "returned",
+    "forwarded",
+    "cancelled",
+)
+
+PICKED_UP: Final = "picked_up"
+MOVING: Final = frozenset(STATUSES) - {"picked_up", "info_received", "cancelled"}
+"""Statuses that show that a parcel moves on after its pickup."""
+AT_HUB: Final = frozenset(
+    {"arrived_at_facility", "departed_facility", "out_for_delivery", "available_for_pickup", "delivered"}
+)
+DROPS: Final = ("out_for_delivery", "available_for_pickup", "delivered")
+"""Statuses of a parcel at its destination, in the order in which they count at the same moment."""
+TURNED_BACK: Final = frozenset({"returning", "returned", "forwarded"})

@@ -1,0 +1,206 @@
+"""Facts condensed to the views that rules are asked about: one row per order, per shipment, per repeated pickup.
+
+The vocabulary and its meaning are in `detectors._facts`. Keys stay numbers here (`order`, `waybill`, `scanned`, …).
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from detectors._facts import AT_HUB, DROPS, MOVING, PICKED_UP, STATUSES, TURNED_BACK
+from pipeline.arrays import NONE, Ints
+from pipeline.facts import KINDS, UNKNOWN, Facts
+from schemas.frames import TIME
+
+_PAID, _CANCELLED, _ADDRESS_CHANGED, _EXEMPTED = range(len(KINDS))
+_STATUS: Final = {name: code for code, name in enumerate(STATUSES)}
+_DROP_CODES: Final = [_STATUS[name] for name in DROPS]
+_TIE: Final = len(DROPS)
+"""Room for the rank among drops in `time * _TIE + rank`."""
+_IDENTITY: Final = ("name", "phone", "address")
+
+
+class Views(NamedTuple):
+    """What rules are asked about, for some orders."""
+
+    order: pl.DataFrame
+    """`order`, `platform`, `merchant` (ids) and the ORDER columns."""
+    shipment: pl.DataFrame
+    """And `waybill` (as uploaded) and the SHIPMENT columns."""
+    pickup: pl.DataFrame
+    """And the PICKUP columns; a shipment that was not picked up again has one row, and nulls in these."""
+    exemptions: pl.DataFrame
+    """`order`, `rules` (bits), `extended_to` (null: exempt altogether)."""
+
+
+def condense(facts: Facts, orders: Ints) -> Views:
+    """Return the views of `orders` (distinct ids)."""
+    uploads = _earliest_uploads(facts, facts.uploads_by_order.rows(orders))
+    waybills = uploads["waybill"].unique().to_numpy()
+    sharing = _earliest_uploads(facts, facts.uploads_by_waybill.rows(waybills))
+    sharing = sharing.filter(pl.col("order").n_unique().over("waybill") > 1)
+    known_orders = np.union1d(orders, sharing["order"].to_numpy())
+    order_facts = facts.order_facts.frame(facts.facts_by_order.rows(known_orders))
+
+    first_uploads = uploads.group_by("order").agg(first_uploaded_at=pl.col("uploaded_at").min())
+    details = _orders(order_facts, known_orders)
+    in_view = details.filter(pl.col("order").is_in(pl.Series(orders).implode())) if len(sharing) else details
+    by_order = in_view.join(first_uploads, on="order", how="left")
+
+    scanned = pl.DataFrame({"waybill": waybills, "scanned": facts.in_force(waybills)})
+    scans = facts.scans.frame(
+        facts.scans_by_waybill.rows(np.unique(scanned["scanned"])), "waybill", "at", "status", "place"
+    )
+    places = facts.places.resolved.with_row_index("place_id").with_columns(pl.col("place_id").cast(pl.Int32))
+    trajectories, pickups = _trajectories(scans, places)
+    shipment = (
+        uploads.join(by_order, on="order")
+        .join(scanned, on="waybill")
+        .join(trajectories, on="scanned", how="left")
+        .join(_named(places, "address"), left_on="place", right_on="place_id", how="left")
+        .join(_reuses(facts, sharing, details), on=["order", "waybill"], how="left")
+        .with_columns(pl.col("turned_back").fill_null(value=False))
+    )
+    exemptions = order_facts.filter(pl.col("kind") == _EXEMPTED).select("order", "rules", _time("extended_to"))
+    return Views(by_order, shipment, shipment.join(pickups, on="scanned", how="left"), exemptions)
+
+
+def _time(name: str) -> pl.Expr:
+    return pl.when(pl.col(name) != UNKNOWN).then(pl.col(name)).cast(TIME)
+
+
+def _earliest_uploads(facts: Facts, rows: Ints) -> pl.DataFrame:
+    uploads = facts.uploads.frame(rows, "order", "waybill", "at")
+    return uploads.group_by("order", "waybill").agg(uploaded_at=pl.col("at").min().cast(TIME))
+
+
+def _orders(facts: pl.DataFrame, orders: Ints) -> pl.DataFrame:
+    """Return what is in force of each order: the earliest payment, the latest address, the earliest cancellation."""
+    # Facts that contradict each other at one moment are told apart by their content, never by arrival.
+    facts = facts.sort("order", "at", "digest")
+    paid = facts.filter(pl.col("kind") == _PAID).unique("order", keep="first", maintain_order=True)
+    frame = pl.DataFrame({"order": orders}).join(
+        paid.select("order", "platform", "merchant", "place", *_IDENTITY, _hours(), paid_at=pl.col("at").cast(TIME)),
+        on="order",
+        how="left",
+    )
+    changes = facts.filter(pl.col("kind") == _ADDRESS_CHANGED)
+    if len(changes):
+        addresses = changes.unique("order", keep="last", maintain_order=True).select("order", "place", "address")
+        recipients = changes.filter((pl.col("name") != 0) | (pl.col("phone") != 0))
+        recipients = recipients.unique("order", keep="last", maintain_order=True).select("order", "name", "phone")
+        for newer in (addresses, recipients):
+            frame = frame.update(newer, on="order")
+    cancelled = (
+        facts.filter(pl.col("kind") == _CANCELLED).group_by("order").agg(cancelled_at=pl.col("at").min().cast(TIME))
+    )
+    return frame.join(cancelled, on="order", how="left")
+
+
+def _hours() -> pl.Expr:
+    return pl.when(pl.col("ship_within_hours") != NONE).then(pl.col("ship_within_hours")).alias("ship_within_hours")
+
+
+def _trajectories(scans: pl.DataFrame, places: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return a row per scanned waybill, and a row per pickup scan of those that have several."""
+    at, status = pl.col("at"), pl.col("status")
+    is_drop = status.is_in(_DROP_CODES)
+    rank = status.replace_strict(_DROP_CODES, range(_TIE), default=0, return_dtype=pl.Int64)
+    scans = scans.rename({"waybill": "scanned"}).with_columns(
+        pickup=pl.when(status == _STATUS[PICKED_UP]).then(at),
+        drop=pl.when(is_drop).then(at * _TIE + rank),
+    )
+    waybills = scans.group_by("scanned").agg(
+        pl.col("pickup").min().alias("picked_up"),
+        pl.col("drop").max().alias("last_drop"),
+        pl.col("pickup").n_unique().alias("pickups"),  # null counts as one of them
+        at.max().cast(TIME).alias("last_scanned_at"),
+        status.is_in(_codes(TURNED_BACK)).any().alias("turned_back"),
+    )
+    scans = scans.join(waybills.select("scanned", "picked_up", "last_drop", "pickups"), on="scanned")
+    after_pickup = (
+        scans.filter((at > pl.col("picked_up")) & status.is_in(_codes(MOVING)))
+        .group_by("scanned")
+        .agg(
+            moved_at=at.min().cast(TIME),
+            first_hub_at=pl.when(status.is_in(_codes(AT_HUB))).then(at).min().cast(TIME),
+        )
+    )
+    drops = scans.filter(pl.col("drop") == pl.col("last_drop")).select(
+        "scanned", "place", drop_at=at.cast(TIME), status=status
+    )
+    drops = drops.join(_named(places, "drop"), left_on="place", right_on="place_id", how="left")
+    if len(drops) > drops["scanned"].n_unique():
+        drops = drops.sort("scanned", "drop_city", "drop_province", "drop_place", nulls_last=True)
+        drops = drops.unique("scanned", keep="first", maintain_order=True)
+    drops = drops.with_columns(drop_status=pl.col("status").replace_strict(_DROP_CODES, DROPS, return_dtype=pl.String))
+    trajectories = (
+        waybills.select("scanned", "last_scanned_at", "turned_back", picked_up_at=pl.col("picked_up").cast(TIME))
+        .join(after_pickup, on="scanned", how="left")
+        .join(drops.drop("place", "status"), on="scanned", how="left")
+    )
+    return trajectories, _pickups(scans.filter(pl.col("pickup").is_not_null()), places)
+
+
+def _pickups(scans: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
+    scans = scans.filter(pl.len().over("scanned") > 1)
+    pickups = scans.select("scanned", "place", pickup_at=pl.col("pickup").cast(TIME)).join(
+        _named(places, "pickup"), left_on="place", right_on="place_id", how="left"
+    )
+    named = [f"pickup_{part}" for part in ("city", "province", "place")]
+    first = (
+        pickups.filter(pl.col("pickup_city").is_not_null())
+        .sort("scanned", "pickup_at", *named, nulls_last=True)
+        .unique("scanned", keep="first", maintain_order=True)
+        .select("scanned", *(pl.col(name).alias(f"first_{name}") for name in named))
+    )
+    return pickups.drop("place").join(first, on="scanned", how="left")
+
+
+def _reuses(facts: Facts, sharing: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
+    """Return, for uploads of a waybill that another order used before, the latest such upload by somebody else.
+
+    "Before" is by time, then order id. Else is who differs in name, phone or address, where both orders give one. In a run of
+    uploads that agree, the latest that differs from the last is the one before the run.
+    """
+    order_ids = facts.orders.names(sharing["order"].to_numpy())["order_id"]
+    uses = (
+        sharing.with_columns(order_id=order_ids)
+        .join(orders.select("order", *_IDENTITY), on="order", how="left")
+        .sort("waybill", "uploaded_at", "order_id")
+        .with_row_index("nth")
+    )
+    found = []
+    for trait in _IDENTITY:
+        given = uses.filter(pl.col(trait).fill_null(0) != 0).select(
+            "waybill", "order", "order_id", "uploaded_at", "nth", trait
+        )
+        run = pl.col(trait).rle_id().over("waybill")
+        given = given.with_columns(run=run, before=pl.struct("order_id", "uploaded_at", "nth").shift(1).over("waybill"))
+        found.append(
+            given.with_columns(before=pl.col("before").first().over("waybill", "run"))
+            .filter(pl.col("run") > 0)
+            .select("order", "waybill", pl.lit(trait).alias("trait"), pl.col("before"))
+            .unnest("before")
+        )
+    by_trait = pl.concat(found)
+    return (
+        by_trait.sort("nth", "trait")
+        .group_by("order", "waybill", maintain_order=True)
+        .agg(
+            other_uploaded_at=pl.col("uploaded_at").last(),
+            other_order_id=pl.col("order_id").last(),
+            other_differs_in=pl.col("trait").filter(pl.col("nth") == pl.col("nth").last()).str.join(", "),
+        )
+    )
+
+
+def _named(places: pl.DataFrame, prefix: str) -> pl.DataFrame:
+    return places.select(
+        "place_id", *(pl.col(name).alias(f"{prefix}_{name}") for name in ("place", "province", "city"))
+    )
+
+
+def _codes(names: frozenset[str]) -> list[int]:
+    return [_STATUS[name] for name in sorted(names)]

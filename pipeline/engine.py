@@ -1,0 +1,254 @@
+"""The engine: new facts and the clock in, changed flags out, everything committed together.
+
+What is flagged is a function of the facts known and of the clock. A batch is only an occasion to look again at the orders
+that it touches and at those whose deadlines have passed.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from time import perf_counter
+from typing import Final, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from detectors._profiles import Profiles
+from pipeline.arrays import Ints
+from pipeline.condense import condense
+from pipeline.decode import Decoded
+from pipeline.facts import FLAG_STATUSES, RULE_CODES, Facts, evidence_digest, split
+from pipeline.judge import Judge, Verdicts
+from pipeline.store import Commit, Offset, Store
+from schemas.frames import EVENTS, FLAG_LOG, LETTERS, TIME
+
+_OPEN, _CLEARED, _EXEMPT = range(len(FLAG_STATUSES))
+_KEYS: Final = ("order", "waybill", "rule")
+_FORGET_EVERY_PART: Final = 8
+"""Memory is swept each time the clock has gone on by this part of the lateness horizon."""
+_ORDERS_JUDGED_MAX: Final = 50_000
+
+NOTHING: Final = Decoded(EVENTS.to_frame(), LETTERS.to_frame())
+"""A batch in which only time passes."""
+
+
+class Outcome(NamedTuple):
+    """What one batch did."""
+
+    events: int
+    new_facts: int
+    letters: int
+    changes: pl.DataFrame
+    """`FLAG_LOG` rows."""
+    seconds: float
+
+
+class Engine:
+    """Judges facts as they come. The store is the truth; memory is an index of it, rebuilt at the start."""
+
+    def __init__(self, store: Store, profiles: Profiles, lateness: timedelta = timedelta(days=7)) -> None:
+        """Rebuild memory from `store`.
+
+        `lateness` is how long subjects that wait for no deadline stay in memory after they were last heard of; facts that
+        come later are judged all the same, at the price of reading their subject back from the store.
+        """
+        self._store = store
+        self._judge = Judge(profiles)
+        self._lateness = _micros(lateness)
+        self._facts = Facts()
+        self.clock: datetime | None = store.clock()
+        """As of when flags are judged, UTC; it never goes back. None until something has moved it."""
+        self._swept_at = 0
+        self._restore()
+
+    def process(
+        self,
+        decoded: Decoded,
+        offsets: Mapping[str, Offset],
+        clock: datetime | None,
+        redriven: Sequence[int] = (),
+    ) -> Outcome:
+        """Absorb events, judge what they touch and what has fallen due at `clock`, and commit everything in one transaction.
+
+        `clock` None, or earlier than the clock, leaves the clock where it is. `redriven` are the ids of dead letters that these
+        events were.
+        """
+        started = perf_counter()
+        if clock is not None and (self.clock is None or clock > self.clock):
+            self.clock = clock
+        heard_at = self._now(decoded.events)
+        facts = split(decoded.events)
+        self._bring_back(facts, heard_at)
+        new, touched = self._facts.add(facts, heard_at)
+        changes = self._rejudge(self._facts.orders_to_judge(touched), heard_at)
+        self._store.commit(Commit(new, changes, decoded.letters, offsets, self.clock, redriven=redriven))
+        changes = pl.concat([changes, *self._judge_due(heard_at)])
+        self._forget()
+        new_count = sum(len(frame) for frame in new.values())
+        return Outcome(len(decoded.events), new_count, len(decoded.letters), changes, perf_counter() - started)
+
+    def size(self) -> dict[str, int]:
+        """Return how much is in memory, by kind of thing."""
+        return self._facts.size()
+
+    def _judge_due(self, now: int) -> Iterator[pl.DataFrame]:
+        """Judge the orders whose deadlines the clock has passed, commit, and yield the changes, part by part."""
+        if self.clock is not None:
+            yield from self._commit_parts(self._facts.orders_due(_since_epoch(self.clock)), now)
+
+    def _commit_parts(self, orders: Ints, now: int) -> Iterator[pl.DataFrame]:
+        for first in range(0, len(orders), _ORDERS_JUDGED_MAX):
+            changes = self._rejudge(orders[first : first + _ORDERS_JUDGED_MAX], now)
+            if len(changes):
+                self._store.commit(Commit({}, changes, LETTERS.to_frame(), {}, self.clock))
+            yield changes
+
+    def _rejudge(self, orders: Ints, now: int) -> pl.DataFrame:
+        if not len(orders):
+            return FLAG_LOG.to_frame()
+        as_of = None if self.clock is None else _since_epoch(self.clock)
+        known_rows = self._facts.flags_by_order.rows(orders)
+        known = self._facts.flags.frame(known_rows).with_columns(row=pl.Series(known_rows))
+        views = condense(self._facts, orders)
+        verdicts = self._judge.verdicts(views, self._facts.platforms, as_of, known)
+        self._facts.set_due(verdicts.due["order"].to_numpy(), verdicts.due["due"].to_numpy())
+        return self._reconcile(verdicts, known, now)
+
+    def _reconcile(self, verdicts: Verdicts, known: pl.DataFrame, now: int) -> pl.DataFrame:
+        """Bring the flags in memory to what now holds, and return what that changes as `FLAG_LOG` rows."""
+        before = known.rename({name: f"{name}_before" for name in ("status", "violated_at", "detected_at", "evidence")})
+        both = verdicts.flags.join(before, on=_KEYS, how="left")
+        violated = pl.col("violated_at").is_not_null()
+        status = pl.when(violated & pl.col("exempt")).then(_EXEMPT).when(violated).then(_OPEN).otherwise(_CLEARED)
+        both = both.with_columns(
+            status=status.cast(pl.UInt8),
+            violated_at=pl.coalesce("violated_at", pl.col("violated_at_before").cast(TIME)),
+            digest=pl.Series(evidence_digest(both["evidence"])),
+        )
+        was, is_ = pl.col("status_before"), pl.col("status")
+        same = (pl.col("digest") == pl.col("evidence_before")) & (
+            pl.col("violated_at").to_physical() == pl.col("violated_at_before")
+        )
+        change = (
+            pl.when(was.is_null() & (is_ == _CLEARED)).then(None)
+            .when(was.is_null() & (is_ == _OPEN)).then(pl.lit("opened"))
+            .when(is_ == _CLEARED).then(pl.when(was != _CLEARED).then(pl.lit("cleared")))
+            .when((is_ == _EXEMPT) & (was.is_null() | (was != _EXEMPT))).then(pl.lit("exempted"))
+            .when(is_ != was).then(pl.lit("reopened"))
+            .when(~same).then(pl.lit("amended"))
+        )  # fmt: skip
+        changed = both.with_columns(change=change).filter(pl.col("change").is_not_null())
+        if not len(changed):
+            return FLAG_LOG.to_frame()
+        changed = changed.with_columns(detected_at=pl.coalesce("detected_at_before", pl.lit(now)))
+        self._keep(changed)
+        return self._as_log(changed, now)
+
+    def _keep(self, changed: pl.DataFrame) -> None:
+        flags = self._facts.flags
+        columns = changed.select(
+            "order", "waybill", "rule", "status", "detected_at", "row",
+            violated_at=pl.col("violated_at").to_physical(), evidence="digest",
+        )  # fmt: skip
+        old = columns.filter(pl.col("row").is_not_null())
+        for name in ("status", "violated_at", "evidence"):
+            flags[name][old["row"].to_numpy()] = old[name].to_numpy()
+        new = columns.filter(pl.col("row").is_null())
+        flags.append({name: new[name].to_numpy() for name in flags.names}, len(new))
+        self._facts.flags_by_order.append(new["order"].to_numpy(), len(self._facts.orders))
+
+    def _as_log(self, changed: pl.DataFrame, now: int) -> pl.DataFrame:
+        facts, at = self._facts, pl.lit(now).cast(TIME)
+        cleared = pl.col("change") == "cleared"
+        names = pl.concat(
+            [
+                facts.orders.names(changed["order"].to_numpy()),
+                facts.waybills.names(changed["waybill"].to_numpy()),
+                facts.platforms.names(changed["platform"].fill_null(-1).to_numpy()),
+                facts.merchants.names(changed["merchant"].fill_null(-1).to_numpy()),
+            ],
+            how="horizontal",
+        )
+        log = changed.drop("platform").hstack(names).with_columns(
+            rule=pl.col("rule").replace_strict(range(len(RULE_CODES)), RULE_CODES, return_dtype=pl.String),
+            status=pl.col("status").replace_strict(range(len(FLAG_STATUSES)), FLAG_STATUSES, return_dtype=pl.String),
+            detected_at=pl.col("detected_at").cast(TIME),
+            cleared_at=pl.when(cleared).then(at),
+            changed_at=at,
+            reason=pl.when(cleared).then(_why_cleared()).when(pl.col("change") == "exempted").then(pl.lit("an exemption was granted")),
+            evidence=pl.col("evidence").fill_null("{}"),
+        )  # fmt: skip
+        ids = [_flag_id(*key) for key in log.select("rule", "order_id", "carrier", "waybill_no").iter_rows()]
+        return log.with_columns(flag_id=pl.Series(ids, dtype=pl.String)).select(FLAG_LOG.names()).cast(dict(FLAG_LOG))
+
+    def _bring_back(self, facts: Mapping[str, pl.DataFrame], now: int) -> None:
+        """Load the subjects of `facts` that have left memory, with everything they are linked to."""
+        orders, waybills = self._facts.missing(facts)
+        while len(orders) or len(waybills):
+            loaded = self._store.load(orders, waybills)
+            flags = loaded.pop("flags")
+            orders, waybills = self._beyond(loaded, orders, waybills)
+            self._facts.add(loaded, now)
+            self._facts.restore_flags(flags)
+
+    def _beyond(
+        self, loaded: Mapping[str, pl.DataFrame], orders: pl.Series, waybills: pl.DataFrame
+    ) -> tuple[pl.Series, pl.DataFrame]:
+        """Return what `loaded` leads to that has to be loaded as well."""
+        more_orders, more_waybills = self._facts.missing(loaded)
+        return (
+            more_orders.filter(~more_orders.is_in(orders.implode())),
+            more_waybills.join(waybills, on=["carrier", "waybill_no"], how="anti"),
+        )
+
+    def _forget(self) -> None:
+        if self.clock is None:
+            return
+        now = _since_epoch(self.clock)
+        if now - self._swept_at > self._lateness // _FORGET_EVERY_PART:
+            self._facts = self._facts.forget_before(now - self._lateness)
+            self._swept_at = now
+
+    def _restore(self) -> None:
+        for table in ("order_facts", "uploads", "scans", "replacements"):
+            for frame in self._store.facts(table):
+                self._facts.add({table: frame}, _latest(frame["received_at"]))
+        self._facts.restore_flags(self._store.flags())
+        # Everything is judged again: deadlines that passed between the last two commits, profiles that have changed since.
+        every_order = np.arange(len(self._facts.orders), dtype=np.int32)
+        for _ in self._commit_parts(every_order, self._now(EVENTS.to_frame())):
+            pass
+        self._forget()
+
+    def _now(self, events: pl.DataFrame) -> int:
+        """Return when this is happening: the clock, or where it is unknown the latest moment that any event tells of."""
+        return _since_epoch(self.clock) if self.clock is not None else _latest(events["received_at"])
+
+
+def _why_cleared() -> pl.Expr:
+    before = pl.col("violated_at_before")
+    return (
+        pl.when(pl.col("cancelled_at").to_physical() <= before).then(pl.lit("the order had been cancelled in time"))
+        .when(pl.col("extended_to").to_physical() >= before).then(pl.lit("an exemption moved the deadline"))
+        .otherwise(pl.lit("a fact that arrived late shows that it was not violated"))
+    )  # fmt: skip
+
+
+def _flag_id(rule: str, order_id: str, carrier: str | None, waybill_no: str | None) -> str:
+    """Return the identity of a violation: the same for ever, on every machine."""
+    key = json.dumps([rule, order_id, carrier, waybill_no], ensure_ascii=False, separators=(",", ":"))
+    return blake2b(key.encode(), digest_size=16).hexdigest()
+
+
+def _micros(duration: timedelta) -> int:
+    return duration // timedelta(microseconds=1)
+
+
+def _since_epoch(time: datetime) -> int:
+    return _micros(time - datetime(1970, 1, 1, tzinfo=UTC))
+
+
+def _latest(times: pl.Series) -> int:
+    latest = times.max()
+    return _since_epoch(latest) if isinstance(latest, datetime) else 0

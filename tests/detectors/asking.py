@@ -1,0 +1,69 @@
+"""Asks one rule about one row, in the words of the contract. Read this first.
+
+Times are hours after a fixed moment; `US` is the smallest step past a boundary.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+import polars as pl
+
+from detectors import RULES, Given
+from schemas.frames import TIME
+
+START: Final = datetime(2026, 11, 1, tzinfo=UTC)
+US: Final = 1 / 3_600_000_000
+
+_TIMES: Final = (
+    "paid_at", "cancelled_at", "first_uploaded_at", "uploaded_at", "picked_up_at", "moved_at", "first_hub_at", "last_scanned_at",
+    "drop_at", "other_uploaded_at", "pickup_at", "late_shipment_deadline",
+)  # fmt: skip
+_TEXTS: Final = (
+    "drop_status", "other_order_id", "other_differs_in",
+    *(f"{one}_{part}" for one in ("drop", "address", "pickup", "first_pickup") for part in ("place", "province", "city")),
+)  # fmt: skip
+_SCHEMA: Final = pl.Schema(
+    {
+        **dict.fromkeys(_TIMES, TIME),
+        **dict.fromkeys(_TEXTS, pl.String()),
+        "ship_within_hours": pl.Int32(),
+        "turned_back": pl.Boolean(),
+    }
+)
+
+
+class Answer(NamedTuple):
+    """What a rule said, in hours after `START`."""
+
+    violated_at: float | None
+    due_at: float | None
+    evidence: dict[str, Any]
+
+
+def ask(rule: str, *, as_of: float | None = None, extended_to: float | None = None, **row: Any) -> Answer:
+    """Ask `rule`, with its own limit, about a row in which all that is not given is unknown."""
+    values = {
+        name: _moment(value) if name in _TIMES else value for name, value in ({"turned_back": False} | row).items()
+    }
+    frame = pl.DataFrame([values], schema=_SCHEMA)
+    limit_hours = RULES[rule].limit_hours
+    limit = timedelta(hours=limit_hours) if limit_hours is not None else None
+    given = Given(pl.lit(limit, pl.Duration("us")), pl.lit(_moment(extended_to), TIME), pl.lit(_moment(as_of), TIME))
+    answer = frame.select(
+        violated_at=RULES[rule].violated_at(given), due_at=RULES[rule].due_at(given)
+    ).row(0, named=True)  # fmt: skip
+    evidence = frame.select(**RULES[rule].evidence(given)).row(0, named=True)
+    return Answer(_hours(answer["violated_at"]), _hours(answer["due_at"]), evidence)
+
+
+def violated(rule: str, **row: Any) -> float | None:
+    """Return when `rule` says it was violated."""
+    return ask(rule, **row).violated_at
+
+
+def _moment(hours: float | None) -> datetime | None:
+    return None if hours is None else START + timedelta(microseconds=round(hours * 3_600_000_000))
+
+
+def _hours(moment: datetime | None) -> float | None:
+    return None if moment is None else (moment - START) / timedelta(hours=1)
