@@ -25,9 +25,10 @@ from schemas.frames import EVENTS, FLAG_LOG, LETTERS, TIME
 
 _OPEN, _CLEARED, _EXEMPT = range(len(FLAG_STATUSES))
 _KEYS: Final = ("order", "waybill", "rule")
-_FORGET_EVERY_PART: Final = 8
-"""Memory is swept each time the clock has gone on by this part of the lateness horizon."""
+_ROWS_SWEPT_MIN: Final = 1_000_000
+"""Below this, memory is not worth sweeping, rows."""
 _ORDERS_JUDGED_MAX: Final = 50_000
+"""More orders than this fall due in parts, each with its own commit."""
 
 NOTHING: Final = Decoded(EVENTS.to_frame(), LETTERS.to_frame())
 """A batch in which only time passes."""
@@ -59,7 +60,7 @@ class Engine:
         self._facts = Facts()
         self.clock: datetime | None = store.clock()
         """As of when flags are judged, UTC; it never goes back. None until something has moved it."""
-        self._swept_at = 0
+        self._rows_to_sweep_at = _ROWS_SWEPT_MIN
         self._restore()
 
     def process(
@@ -81,9 +82,11 @@ class Engine:
         facts = split(decoded.events)
         self._bring_back(facts, heard_at)
         new, touched = self._facts.add(facts, heard_at)
-        changes = self._rejudge(self._facts.orders_to_judge(touched), heard_at)
+        due = self._orders_due()
+        orders = np.union1d(self._facts.orders_to_judge(touched), due[:_ORDERS_JUDGED_MAX])
+        changes = self._rejudge(orders, heard_at)
         self._store.commit(Commit(new, changes, decoded.letters, offsets, self.clock, redriven=redriven))
-        changes = pl.concat([changes, *self._judge_due(heard_at)])
+        changes = pl.concat([changes, *self._judge_in_parts(due[_ORDERS_JUDGED_MAX:], heard_at)])
         self._forget()
         new_count = sum(len(frame) for frame in new.values())
         return Outcome(len(decoded.events), new_count, len(decoded.letters), changes, perf_counter() - started)
@@ -92,12 +95,11 @@ class Engine:
         """Return how much is in memory, by kind of thing."""
         return self._facts.size()
 
-    def _judge_due(self, now: int) -> Iterator[pl.DataFrame]:
-        """Judge the orders whose deadlines the clock has passed, commit, and yield the changes, part by part."""
-        if self.clock is not None:
-            yield from self._commit_parts(self._facts.orders_due(_since_epoch(self.clock)), now)
+    def _orders_due(self) -> Ints:
+        return np.empty(0, np.int32) if self.clock is None else self._facts.orders_due(_since_epoch(self.clock))
 
-    def _commit_parts(self, orders: Ints, now: int) -> Iterator[pl.DataFrame]:
+    def _judge_in_parts(self, orders: Ints, now: int) -> Iterator[pl.DataFrame]:
+        """Judge `orders`, commit and yield the changes part by part. A crash in between is made good by the next start."""
         for first in range(0, len(orders), _ORDERS_JUDGED_MAX):
             changes = self._rejudge(orders[first : first + _ORDERS_JUDGED_MAX], now)
             if len(changes):
@@ -180,7 +182,7 @@ class Engine:
             evidence=pl.col("evidence").fill_null("{}"),
         )  # fmt: skip
         ids = [_flag_id(*key) for key in log.select("rule", "order_id", "carrier", "waybill_no").iter_rows()]
-        return log.with_columns(flag_id=pl.Series(ids, dtype=pl.String)).select(FLAG_LOG.names()).cast(dict(FLAG_LOG))
+        return log.with_columns(flag_id=pl.Series(ids, dtype=pl.String)).select(FLAG_LOG.names()).cast(FLAG_LOG)
 
     def _bring_back(self, facts: Mapping[str, pl.DataFrame], now: int) -> None:
         """Load the subjects of `facts` that have left memory, with everything they are linked to."""
@@ -203,12 +205,10 @@ class Engine:
         )
 
     def _forget(self) -> None:
-        if self.clock is None:
-            return
-        now = _since_epoch(self.clock)
-        if now - self._swept_at > self._lateness // _FORGET_EVERY_PART:
-            self._facts = self._facts.forget_before(now - self._lateness)
-            self._swept_at = now
+        """Let go of what has not been heard of for long, each time memory has doubled."""
+        if self.clock is not None and self._facts.rows() > self._rows_to_sweep_at:
+            self._facts = self._facts.forget_before(_since_epoch(self.clock) - self._lateness)
+            self._rows_to_sweep_at = max(2 * self._facts.rows(), _ROWS_SWEPT_MIN)
 
     def _restore(self) -> None:
         for table in ("order_facts", "uploads", "scans", "replacements"):
@@ -217,7 +217,7 @@ class Engine:
         self._facts.restore_flags(self._store.flags())
         # Everything is judged again: deadlines that passed between the last two commits, profiles that have changed since.
         every_order = np.arange(len(self._facts.orders), dtype=np.int32)
-        for _ in self._commit_parts(every_order, self._now(EVENTS.to_frame())):
+        for _ in self._judge_in_parts(every_order, self._now(EVENTS.to_frame())):
             pass
         self._forget()
 

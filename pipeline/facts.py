@@ -168,7 +168,7 @@ class Facts:
         flags = flags.filter(pl.col("rule").is_in(RULE_CODES))  # A rule that is gone leaves its flags as they are.
         if not len(flags):
             return
-        rows = {
+        rows: dict[str, npt.ArrayLike] = {
             "order": self.orders.add(flags),
             "waybill": _where_given(self.waybills.add, flags, "waybill_no"),
             "rule": flags["rule"].replace_strict(RULE_CODES, range(len(RULE_CODES)), return_dtype=pl.UInt8).to_numpy(),
@@ -199,6 +199,11 @@ class Facts:
                 keep_one[one[keep_other[other]]] = True
         return self._only(keep_order, keep_waybill)
 
+    def rows(self) -> int:
+        """Return how many rows are in memory, of all tables."""
+        tables = (self.order_state, self.waybill_state, self.order_facts, self.uploads, self.scans, self.replacements)
+        return sum(len(table) for table in tables)
+
     def size(self) -> dict[str, int]:
         """Return how much is in memory, by kind of thing."""
         return {
@@ -216,7 +221,7 @@ class Facts:
         address = squash(
             pl.concat_str("province", "city", "district", "detail", "place_text", ignore_nulls=True, separator="")
         )
-        rows = {
+        rows: dict[str, npt.ArrayLike] = {
             "order": owners,
             "kind": _code(frame["type"], KINDS),
             "at": _micros(frame["occurred_at"]),
@@ -249,7 +254,7 @@ class Facts:
         owners, digest = self.waybills.add(frame), _digest(frame)
         new = self._unknown(owners, digest, self.scans, self.scans_by_waybill)
         frame, owners, digest = frame.filter(new), owners[new], digest[new]
-        rows = {
+        rows: dict[str, npt.ArrayLike] = {
             "waybill": owners,
             "at": _micros(frame["occurred_at"]),
             "status": _code(frame["status"], STATUSES),

@@ -1,0 +1,572 @@
+"""Reading Kafka: batches of records, how far they reach, and how far the clock may go.
+
+Partitions are assigned by hand and read from the positions that DuckDB holds; the group's committed offsets are written for
+lag monitors alone. One client reads. A second one, in a thread of its own, watches: which partitions there are, where their
+logs begin and end, and it commits the group's offsets. So a slow or absent broker never stops records that another one has.
+
+The clock rests on what is proven. Every partition is *read until* a moment: the latest timestamp of the records read from it,
+or, once its position has reached the log end that was asked for after looking at the wall clock, that moment. The clock is the
+earliest of these. Nothing that has not been read yet can be older, an idle partition follows the wall clock by itself,
+and while a broker does not answer nothing is proven and the clock stands still.
+"""
+
+import logging
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Literal, NamedTuple, cast
+from uuid import UUID
+
+import polars as pl
+from kafka import KafkaAdminClient, KafkaConsumer, OffsetAndMetadata, OffsetSpec, TopicPartition
+from kafka.errors import (
+    CorruptRecordError,
+    KafkaError,
+    LeaderNotAvailableError,
+    LogTruncationError,
+    OffsetOutOfRangeError,
+    RetriableError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
+
+from pipeline.store import Offset
+from schemas.frames import RECORDS, TIME
+
+FUTURE_SECONDS_MAX: Final = 300
+"""A record stamped further ahead of the wall clock than this does not move the clock."""
+
+_GATHER_SECONDS_MAX: Final = 0.1
+_GATHER_BACKLOG_SECONDS_MAX: Final = 1.0
+_BATCH_BYTES_MAX: Final = 64 * 2**20
+_POLL_RECORDS_MAX: Final = 10_000
+_LOOK_SECONDS: Final = 0.5
+_START_SECONDS_MAX: Final = 15
+_CLOSE_SECONDS_MAX: Final = 5
+_RETRY_SECONDS: Final = 0.1
+_COMMITS_FAILED_MAX: Final = 10
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+#: Times that a Python datetime cannot hold in every zone are no times.
+_TIMESTAMP_MS_MAX: Final = int(datetime(9998, 12, 31, tzinfo=UTC).timestamp() * 1000)
+
+_RECORDED_AT: Final = (
+    pl.when(pl.col("recorded_at").is_between(0, _TIMESTAMP_MS_MAX)).then(pl.col("recorded_at") * 1000).cast(TIME)
+)
+
+CLIENT_DEFAULTS: Final[Mapping[str, object]] = {
+    "client_id": "parcelwatch",
+    "bootstrap_timeout_ms": _START_SECONDS_MAX * 1000,
+    "reconnect_backoff_max_ms": 1000,
+    "request_timeout_ms": 15_000,
+}
+"""Settings of every Kafka client here, unless the user's say otherwise."""
+
+#: What reading from the positions in DuckDB, and nowhere else, depends on.
+_CONSUMER_FIXED: Final[Mapping[str, object]] = {
+    "auto_offset_reset": "none",
+    "enable_auto_commit": False,
+    "metrics_enabled": False,
+    "max_poll_records": _POLL_RECORDS_MAX,
+    # With a group, the client would not read while the group's coordinator is away.
+    "group_id": None,
+}
+
+#: What a broker says of a topic that does not exist, or has only just been created.
+_NOT_YET: Final = frozenset({UnknownTopicOrPartitionError.errno, LeaderNotAvailableError.errno})
+
+log = logging.getLogger(__name__)
+
+
+class SourceError(Exception):
+    """Kafka cannot be read. The message is one line that says what to do."""
+
+
+class SourceUnreachableError(SourceError):
+    """No broker answered at start."""
+
+
+class RetentionGapError(SourceError):
+    """Kafka no longer has records that were not read yet, and the settings do not allow to go on without them."""
+
+
+class Gap(NamedTuple):
+    """Records that cannot be read any more, or were replaced after they had been read."""
+
+    source: str
+    start: int
+    """The first offset concerned."""
+    end: int | None
+    """The first offset after them; None: not known."""
+    cause: Literal["deleted", "truncated", "recreated"]
+    """`deleted` by retention; the log was `truncated` below what had been read; the topic was deleted and `recreated`."""
+
+    def __str__(self) -> str:
+        """One clause, for logs and messages."""
+        offsets = f"{self.start}" + ("" if self.end is None else f" to {self.end - 1}")
+        return {
+            "deleted": f"{self.source}: Kafka deleted the records at offsets {offsets} before they were read",
+            "truncated": f"{self.source}: Kafka lost the records at offsets {offsets} after they had been read",
+            "recreated": f"{self.source}: the topic was deleted and created again after offset {self.start} had been reached",
+        }[self.cause]
+
+
+class KafkaBatch(NamedTuple):
+    """What one poll read."""
+
+    records: pl.DataFrame
+    """RECORDS, in the order of offsets within each partition. The value of a tombstone is null."""
+    offsets: Mapping[str, Offset]
+    """The next position of every partition whose position has changed since the last batch."""
+    clock: datetime | None
+    """How far the clock may go, all that can be proven with these records read. None: not at all."""
+    lag: Mapping[str, int]
+    """Records not yet read, by partition, when the log ends were last asked for."""
+
+
+class _Log(NamedTuple):
+    """A partition as the broker has it."""
+
+    start: int
+    end: int
+    fingerprint: int | None
+
+
+class _Sight(NamedTuple):
+    """What the watch saw: nothing was appended before `at` that is not below the log ends."""
+
+    at: datetime
+    logs: Mapping[TopicPartition, _Log]
+    missing: frozenset[str]
+
+
+@dataclass
+class _Reading:
+    """A partition as this process reads it."""
+
+    source: str
+    fingerprint: int | None
+    reported: int
+    read_until: datetime | None = None
+
+    def has_read_until(self, moment: datetime) -> None:
+        self.read_until = moment if self.read_until is None else max(self.read_until, moment)
+
+
+class KafkaSource:
+    """The records of some topics, from the positions where reading stopped before. Not safe for threads, but `acknowledge` is.
+
+    Args:
+        settings: keyword arguments of `kafka.KafkaConsumer`, SASL and TLS among them. `group_id`: the group whose offsets
+            `acknowledge` commits; without it, none are.
+        topics: those to read; the same one twice is one. A topic that does not exist yet is waited for, and holds the clock.
+        start: the next position by source (`topic/partition`); others of these topics are read from their beginning.
+        batch_records_max: most records in a batch.
+        on_gap: whether to `fail` when records are gone that were not read, or to report a gap and `continue`.
+        now: the wall clock. Called from two threads.
+
+    Raises:
+        SourceUnreachableError: no broker answered.
+        SourceError: the client refuses the settings, or the broker does not let us read the topics.
+        RetentionGapError: see `poll`.
+    """
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        topics: Iterable[str],
+        start: Mapping[str, Offset],
+        *,
+        batch_records_max: int = 65_536,
+        on_gap: Literal["fail", "continue"] = "fail",
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        #: Gaps met so far, oldest first.
+        self.gaps: list[Gap] = []
+        #: Records so far that were stamped too far ahead of the wall clock to move the clock.
+        self.records_from_future = 0
+        self._positions = dict(start)
+        self._batch_records_max = batch_records_max
+        self._on_gap = on_gap
+        self._now = now
+        self._readings: dict[TopicPartition, _Reading] = {}
+        self._followed: _Sight | None = None
+        self._truncated: dict[TopicPartition, OffsetAndMetadata | None] = {}
+        if logging.getLogger("kafka").level == logging.NOTSET:
+            # While a broker is away the client reports every attempt; the watch says it once.
+            logging.getLogger("kafka").setLevel(logging.CRITICAL)
+        settings = {**CLIENT_DEFAULTS, **settings}
+        for name in (settings.keys() & _CONSUMER_FIXED.keys()) - {"group_id"}:
+            raise SourceError(
+                f"the Kafka client's {name} cannot be set: reading goes on from the positions in the database"
+            )
+        with connecting(settings):
+            self._consumer = KafkaConsumer(**{**settings, **_CONSUMER_FIXED})
+            try:
+                self._watch = _Watch(settings, tuple(dict.fromkeys(topics)), now)
+            except BaseException:
+                self._consumer.close()
+                raise
+        try:
+            self._follow(self._watch.sight)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def partitions(self) -> list[str]:
+        """The sources that are read, sorted."""
+        return sorted(reading.source for reading in self._readings.values())
+
+    def poll(self, timeout_seconds: float) -> KafkaBatch:
+        """Reads the next records; an empty batch when none came in time.
+
+        Waits at most `timeout_seconds` for the first record. Then gathers, for about 0.1 s, so that a trickle comes soon; up to
+        1 s while there is known to be more, so that a backlog comes in big batches; or until the batch is full.
+        Broker outages are waited out: records go on where they stopped, and until then batches are empty.
+
+        Raises:
+            RetentionGapError: records that were not read are gone, and `on_gap` is `fail`.
+            SourceError: records that exist cannot be read: not allowed, corrupt, or compressed with a codec not installed.
+        """
+        self._follow(self._watch.sight)
+        records = self._gather(timeout_seconds)
+        sight = self._watch.sight
+        positions = {partition: self._position(partition) for partition in self._readings}
+        lag = {}
+        for partition, reading in self._readings.items():
+            if partition in sight.logs:
+                lag[reading.source] = max(0, sight.logs[partition].end - positions[partition])
+                if lag[reading.source] == 0:
+                    reading.has_read_until(sight.at)
+        offsets = {}
+        for partition, reading in self._readings.items():
+            if positions[partition] != reading.reported:
+                reading.reported = positions[partition]
+                offsets[reading.source] = Offset(positions[partition], reading.fingerprint)
+        self._positions |= offsets
+        return KafkaBatch(records, offsets, self._clock(sight), lag)
+
+    def acknowledge(self, offsets: Mapping[str, Offset]) -> None:
+        """Has the group's offsets follow, for lag monitors: soon, in the background, and without consequence if that fails."""
+        self._watch.commit(offsets)
+
+    def close(self) -> None:
+        """Commits what was acknowledged last and closes the connections, within seconds. May be called twice."""
+        self._watch.close()
+        self._consumer.close(timeout_ms=_CLOSE_SECONDS_MAX * 1000)
+
+    def _gather(self, timeout_seconds: float) -> pl.DataFrame:
+        chunks: list[pl.DataFrame] = []
+        room = self._batch_records_max
+        size = 0
+        begun = time.monotonic()
+        deadline = begun + timeout_seconds
+        while True:
+            got = self._fetch(max(0.0, deadline - time.monotonic()), min(room, _POLL_RECORDS_MAX))
+            if got and not chunks:
+                begun = time.monotonic()
+            now = self._now()
+            for partition, fetched in got.items():
+                chunk = self._chunk(self._readings[partition], fetched, now)
+                chunks.append(chunk)
+                room -= chunk.height
+                size += int(chunk.estimated_size())
+            if chunks:
+                deadline = begun + (_GATHER_BACKLOG_SECONDS_MAX if self._behind() else _GATHER_SECONDS_MAX)
+            if room <= 0 or size >= _BATCH_BYTES_MAX or time.monotonic() >= deadline:
+                return pl.concat(chunks).with_columns(_RECORDED_AT) if chunks else RECORDS.to_frame()
+
+    def _fetch(self, wait_seconds: float, records_max: int) -> dict[TopicPartition, list[Any]]:
+        if self._truncated:
+            lost, self._truncated = self._truncated, {}
+            self._find_again(lost)
+        try:
+            return cast(
+                "dict[TopicPartition, list[Any]]",
+                self._consumer.poll(timeout_ms=wait_seconds * 1000, max_records=records_max),
+            )
+        except OffsetOutOfRangeError as error:
+            self._find_again(dict.fromkeys(error.args[0]))
+        except LogTruncationError as error:
+            self._find_again(error.divergent_offsets)
+        except RetriableError:
+            time.sleep(min(wait_seconds, _RETRY_SECONDS))
+        except CorruptRecordError as error:
+            # The client cannot read past it.
+            raise SourceError(
+                f"{error}: restore the partition from a replica, or delete its records up to this one "
+                "with kafka-delete-records.sh and set on_retention_gap to continue"
+            ) from error
+        except KafkaError as error:
+            raise SourceError(f"Kafka refuses to be read: {error}") from error
+        return {}
+
+    def _chunk(self, reading: _Reading, fetched: Sequence[Any], now: datetime) -> pl.DataFrame:
+        """One partition's records as RECORDS, but times still in milliseconds; takes note of how far they reach."""
+        stamps = pl.Series([record.timestamp for record in fetched], dtype=pl.Int64)
+        limit = (now - _EPOCH + timedelta(seconds=FUTURE_SECONDS_MAX)) // timedelta(milliseconds=1)
+        latest = cast("int | None", stamps.filter(stamps.is_between(0, limit)).max())
+        if latest is not None:
+            # Not past the wall clock: what is appended next may be stamped with any moment from now on.
+            reading.has_read_until(min(_EPOCH + timedelta(milliseconds=latest), now))
+        self.records_from_future += int((stamps > limit).sum())
+        return pl.DataFrame(
+            {
+                "value": pl.Series([record.value for record in fetched], dtype=pl.Binary),
+                "source": pl.repeat(reading.source, len(fetched), dtype=pl.String, eager=True),
+                "position": pl.Series([record.offset for record in fetched], dtype=pl.Int64),
+                "recorded_at": stamps,
+            }
+        )
+
+    def _behind(self) -> bool:
+        """Whether there is known to be more to read."""
+        logs = self._watch.sight.logs
+        return any(self._position(partition) < logs[partition].end for partition in self._readings if partition in logs)
+
+    def _position(self, partition: TopicPartition) -> int:
+        """The next offset to read. Includes what is no record, such as the markers of transactions."""
+        try:
+            return cast("int", self._consumer.position(partition, timeout_ms=0))
+        except LogTruncationError as error:
+            # The client says it once, to whoever asks first.
+            self._truncated |= error.divergent_offsets
+            return cast("int", self._consumer.position(partition, timeout_ms=0))
+
+    def _clock(self, sight: _Sight) -> datetime | None:
+        if sight.missing or not sight.logs:
+            return None
+        moments = []
+        for partition in sight.logs:
+            reading = self._readings.get(partition)
+            if reading is None or reading.read_until is None:
+                return None
+            moments.append(reading.read_until)
+        return min(moments)
+
+    def _follow(self, sight: _Sight) -> None:
+        """Reads what there is now: new partitions, topics made again, and no more of those that are gone."""
+        if sight is self._followed:
+            return
+        begin = {
+            partition: log_
+            for partition, log_ in sight.logs.items()
+            if partition not in self._readings or self._readings[partition].fingerprint != log_.fingerprint
+        }
+        if begin or sight.logs.keys() != self._readings.keys():
+            self._consumer.assign(list(sight.logs))
+            self._readings = {
+                partition: reading for partition, reading in self._readings.items() if partition in sight.logs
+            }
+        for partition, log_ in begin.items():
+            source = f"{partition.topic}/{partition.partition}"
+            self._consumer.seek(partition, self._first_position(source, log_))
+            # Reported when it first moves, or at once where it differs from what DuckDB holds.
+            known = self._positions.get(source)
+            self._readings[partition] = _Reading(source, log_.fingerprint, -1 if known is None else known.position)
+        self._followed = sight
+
+    def _first_position(self, source: str, log_: _Log) -> int:
+        known = self._positions.get(source)
+        if known is None:
+            return log_.start
+        if None not in (known.checksum, log_.fingerprint) and known.checksum != log_.fingerprint:
+            self._report(Gap(source, known.position, None, "recreated"))
+            return log_.start
+        return self._within(source, known.position, log_)
+
+    def _within(self, source: str, position: int, log_: _Log) -> int:
+        """`position`, or after reporting a gap the nearest one that the log has."""
+        if position < log_.start:
+            self._report(Gap(source, position, log_.start, "deleted"))
+            return log_.start
+        if position > log_.end:
+            # From the beginning: it may be another log altogether, and to read a fact twice changes nothing.
+            self._report(Gap(source, log_.end, position, "truncated"))
+            return log_.start
+        return position
+
+    def _find_again(self, lost: Mapping[TopicPartition, OffsetAndMetadata | None]) -> None:
+        """Goes on where the broker says that the positions of `lost` are not, or no longer, in its log."""
+        try:
+            sight = self._watch.look()
+        except KafkaError:
+            return  # The broker has gone again; the next fetch will say the same.
+        self._follow(sight)
+        for partition, divergent in lost.items():
+            if partition not in self._readings or self._position(partition) == sight.logs[partition].start:
+                continue
+            source, position = self._readings[partition].source, self._position(partition)
+            if divergent is not None and divergent.offset < position:
+                self._report(Gap(source, divergent.offset, position, "truncated"))
+                self._consumer.seek(partition, divergent.offset)
+            else:
+                self._consumer.seek(partition, self._within(source, position, sight.logs[partition]))
+
+    def _report(self, gap: Gap) -> None:
+        self.gaps.append(gap)
+        if self._on_gap == "fail":
+            raise RetentionGapError(f"{gap}; to go on without them, set on_retention_gap to continue")
+        log.warning("%s; going on without them", gap)
+
+
+class _Watch:
+    """Looks at the broker twice a second, and commits the group's offsets, in a thread and on a connection of its own."""
+
+    def __init__(self, settings: Mapping[str, Any], topics: Sequence[str], now: Callable[[], datetime]) -> None:
+        self._topics = topics
+        self._now = now
+        self._servers = _servers(settings)
+        self._group = cast("str | None", settings.get("group_id"))
+        self._isolation = settings.get("isolation_level", "read_uncommitted")
+        self._admin = KafkaAdminClient(
+            **{name: value for name, value in settings.items() if name in KafkaAdminClient.DEFAULT_CONFIG}
+        )
+        self._failing = False
+        self._uncommitted: dict[TopicPartition, OffsetAndMetadata] = {}
+        self._commits_failed = 0
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="kafka-watch", daemon=True)
+        #: The newest sight. Replaced, never changed.
+        self.sight = _Sight(datetime.min.replace(tzinfo=UTC), {}, frozenset())
+        try:
+            self._look_first()
+        except BaseException:
+            self._admin.close()
+            raise
+        self._thread.start()
+
+    def look(self) -> _Sight:
+        """Asks the broker now, and returns the newest sight. Safe for threads.
+
+        Raises:
+            KafkaError: it does not answer, or not for all partitions.
+        """
+        # First the wall clock, then the log ends: what is appended before the one is below the other.
+        at = self._now()
+        described = self._admin.describe_topics(list(self._topics))
+        missing = frozenset(topic["name"] for topic in described if topic["error_code"] in _NOT_YET)
+        for topic in described:
+            if topic["error_code"] and topic["name"] not in missing:
+                raise for_code(topic["error_code"])(topic["name"])
+        fingerprints = {
+            TopicPartition(topic["name"], partition["partition_index"]): _fingerprint(topic["topic_id"])
+            for topic in described
+            for partition in topic["partitions"]
+        }
+        starts = self._offsets(fingerprints, OffsetSpec.EARLIEST)
+        ends = self._offsets(fingerprints, OffsetSpec.LATEST)
+        logs = {partition: _Log(starts[partition], ends[partition], mark) for partition, mark in fingerprints.items()}
+        with self._lock:
+            if at >= self.sight.at:
+                self._say_missing(missing)
+                self.sight = _Sight(at, logs, missing)
+            return self.sight
+
+    def commit(self, offsets: Mapping[str, Offset]) -> None:
+        """Commits `offsets` of the group at the next look. Safe for threads."""
+        if self._group is None:
+            return
+        with self._lock:
+            for source, offset in offsets.items():
+                topic, _, partition = source.rpartition("/")
+                self._uncommitted[TopicPartition(topic, int(partition))] = OffsetAndMetadata(offset.position, "", -1)
+
+    def close(self) -> None:
+        self._closing.set()
+        self._thread.join(_CLOSE_SECONDS_MAX)
+        self._admin.close()
+
+    def _look_first(self) -> None:
+        deadline = time.monotonic() + _START_SECONDS_MAX
+        while True:
+            try:
+                self.look()
+            except RetriableError:
+                # A broker that has just started, or a topic just created, is not known everywhere yet.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_RETRY_SECONDS)
+            else:
+                return
+
+    def _run(self) -> None:
+        while not self._closing.wait(_LOOK_SECONDS):
+            try:
+                self.look()
+            except Exception as error:  # Whatever it is: nothing is proven by it, and the next look may succeed.
+                if not self._failing:
+                    log.warning(
+                        "Kafka at %s does not answer (%s): trying again; the clock stands still", self._servers, error
+                    )
+                self._failing = True
+                continue
+            if self._failing:
+                log.info("Kafka at %s answers again", self._servers)
+            self._failing = False
+            self._commit_now()
+        if not self._failing:
+            self._commit_now()
+
+    def _commit_now(self) -> None:
+        with self._lock:
+            offsets, self._uncommitted = self._uncommitted, {}
+        if not offsets:
+            return
+        try:
+            errors = {error for error in self._admin.alter_group_offsets(self._group, offsets).values() if error.errno}
+            problem = ", ".join(sorted(error.__name__ for error in errors))
+        except Exception as error:  # For lag monitors only: nothing here may end the watch.
+            problem = str(error)
+        if not problem:
+            self._commits_failed = 0
+            return
+        with self._lock:
+            self._uncommitted = {**offsets, **self._uncommitted}
+        self._commits_failed += 1
+        # The first commit of a new cluster fails while the broker makes its offsets topic.
+        if self._commits_failed == _COMMITS_FAILED_MAX:
+            log.warning("offsets of group %s are not committed (%s): lag monitors are behind", self._group, problem)
+
+    def _offsets(self, partitions: Iterable[TopicPartition], spec: OffsetSpec) -> dict[TopicPartition, int]:
+        wanted = dict.fromkeys(partitions, spec)
+        found = self._admin.list_partition_offsets(wanted, self._isolation) if wanted else {}
+        return {partition: found[partition].offset for partition in wanted}
+
+    def _say_missing(self, missing: frozenset[str]) -> None:
+        if missing - self.sight.missing:
+            names = ", ".join(sorted(missing))
+            log.warning("no topic %s at %s: waiting for it; until then the clock stands still", names, self._servers)
+        if self.sight.missing - missing:
+            log.info("topic %s is there now", ", ".join(sorted(self.sight.missing - missing)))
+
+
+@contextmanager
+def connecting(settings: Mapping[str, Any]) -> Iterator[None]:
+    """Turns what a client raises while it connects into a SourceError, in one line."""
+    servers = _servers(settings)
+    try:
+        yield
+    except RetriableError as error:
+        seconds = settings["bootstrap_timeout_ms"] / 1000
+        raise SourceUnreachableError(
+            f"no Kafka broker answers at {servers} within {seconds:.0f} s: "
+            "check that it runs, and the settings bootstrap_servers and kafka (SASL, TLS)"
+        ) from error
+    except (KafkaError, OSError, ValueError, TypeError, AssertionError) as error:
+        raise SourceError(f"Kafka at {servers} cannot be read: {error}") from error
+
+
+def _servers(settings: Mapping[str, Any]) -> str:
+    servers = settings.get("bootstrap_servers", "localhost:9092")
+    return servers if isinstance(servers, str) else ", ".join(servers)
+
+
+def _fingerprint(topic_id: str | UUID | None) -> int | None:
+    """Tells a topic from another one of the same name that came after it; None from brokers that give topics no id."""
+    return None if topic_id is None else zlib.crc32(str(topic_id).encode())

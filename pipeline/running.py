@@ -1,0 +1,183 @@
+"""What every command that judges has in common: opening the pipeline, working ahead, and stopping in order."""
+
+import os
+import secrets
+import signal
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Semaphore, Thread
+from types import FrameType
+from typing import Any, Final, NamedTuple, Self, TypeVar
+
+from detectors._profiles import Profiles
+from pipeline.decode import Decoder
+from pipeline.engine import Engine
+from pipeline.profiles import ProfileError, load_profiles
+from pipeline.store import Store
+from schemas.settings import Settings, SettingsError
+
+Item = TypeVar("Item")
+
+_STOP_LATENCY_SECONDS: Final = 0.1
+_JOIN_SECONDS_MAX: Final = 5.0
+_KEY_BYTES: Final = 32
+
+
+class HashKeyError(RuntimeError):
+    """The key that names and phones are hashed with is missing or unreadable; the message says how to get it back."""
+
+
+class Pipeline(NamedTuple):
+    """The opened parts: what decodes, what judges, and what keeps."""
+
+    store: Store
+    engine: Engine
+    decoder: Decoder
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Pipeline]:
+    """Open the database of `settings` for writing, rebuild the engine from it, and close it in the end.
+
+    After an error the database is left as the last commit made it, and its published copy as it was.
+
+    Raises:
+        SettingsError: A platform profile is wrong.
+        StoreError: The database cannot be opened, or another process has it.
+        HashKeyError: The database's key is gone.
+    """
+    profiles = profiles_of(settings)
+    with Store(settings.db, copy_every_seconds=settings.copy_every_seconds) as store:
+        decoder = Decoder(hash_key(settings, fresh=store.clock() is None and not store.offsets()))
+        yield Pipeline(store, Engine(store, profiles, timedelta(days=settings.lateness_days)), decoder)
+
+
+def profiles_of(settings: Settings) -> Profiles:
+    """The platform profiles that hold.
+
+    Raises:
+        SettingsError: One of them is wrong.
+    """
+    try:
+        return load_profiles(settings.profiles_dir)
+    except ProfileError as error:
+        raise SettingsError(f"{error}: correct the profile, or the setting profiles_dir") from error
+
+
+def hash_key(settings: Settings, *, fresh: bool) -> bytes:
+    """The key of the settings, else the one beside the database, made there at the first use of a `fresh` database."""
+    if settings.hash_key is not None:
+        return settings.hash_key.get_secret_value().encode()
+    path = Path(f"{settings.db}.key")
+    if not path.exists():
+        if not fresh:
+            # Under another key the same person would look like another one, and every shared waybill like a fraud.
+            message = (
+                f"{path} is missing: put back the key that {settings.db} was begun with, or set PARCELWATCH_HASH_KEY"
+            )
+            raise HashKeyError(message)
+        _create_key(path)
+    key = path.read_bytes().strip()
+    if len(key) < _KEY_BYTES:
+        raise HashKeyError(f"{path} holds no key: put back the one that {settings.db} was begun with")
+    return key
+
+
+def _create_key(path: Path) -> None:
+    """Write a random key, readable by its owner alone, whole or not at all. The database's lock is held: nobody else does."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(_KEY_BYTES) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).rename(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+class Stop:
+    """Whether a signal has asked to stop. The first SIGINT or SIGTERM asks; the second SIGINT interrupts at once."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __bool__(self) -> bool:
+        return self.signal is not None
+
+    @property
+    def status(self) -> int:
+        """The exit status that tells a shell of the signal."""
+        return 128 + (self.signal or 0)
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, _: FrameType | None) -> None:
+        if self.signal is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signal = number
+
+
+class _End(NamedTuple):
+    error: BaseException | None
+
+
+def ahead(items: Iterator[Item], stop: Stop, *, depth: int = 2) -> Generator[Item]:
+    """The same items, made in a thread of their own while earlier ones are used, at most `depth` of them waiting.
+
+    Ends with `items`, or when `stop` has been asked for. An error of `items` is raised here, after the items before it.
+    """
+    made: SimpleQueue[Item | _End] = SimpleQueue()
+    room = Semaphore(depth)
+    abandoned = False
+
+    def work() -> None:
+        try:
+            while room.acquire() and not abandoned:
+                made.put(next(items))
+        except StopIteration:
+            made.put(_End(None))
+        except BaseException as error:
+            # Raised again in the thread that reads.
+            made.put(_End(error))
+
+    worker = Thread(target=work, name="ahead", daemon=True)
+    worker.start()
+    try:
+        while not stop:
+            try:
+                item = made.get(timeout=_STOP_LATENCY_SECONDS)
+            except Empty:
+                continue
+            if isinstance(item, _End):
+                if item.error is not None:
+                    raise item.error
+                return
+            room.release()
+            yield item
+    finally:
+        abandoned = True
+        room.release()
+        # Bounded, and the thread a daemon: a read from standard input cannot be interrupted.
+        worker.join(_JOIN_SECONDS_MAX)
+
+
+def program_version() -> str:
+    """The installed version; when run from a checkout, that there is none."""
+    try:
+        return version("parcelwatch")
+    except PackageNotFoundError:
+        return "(not installed)"

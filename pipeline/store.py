@@ -1,0 +1,464 @@
+# ruff: noqa: S608 - every name in a statement is ours
+"""The durable store: facts, flags, dead letters and offsets in one DuckDB file, committed together.
+
+Tables are append-only logs without keys or indexes (both make commits slower as the file grows); what stands now is a
+view (`views.sql`). Duplicates are removed before they get here.
+
+A kill during a DuckDB checkpoint can tear the file: a checkpoint overwrites in place blocks that the live header still
+uses. Outside checkpoints commits only append to the write-ahead log. Hence the rules kept here:
+
+1. Nothing is checkpointed but by `Store`, between commits, and only when a finished copy of the file exists that holds
+   everything up to the checkpoint before. Until the new checkpoint is complete, that copy and the write-ahead log hold
+   everything.
+2. After a checkpoint a child process copies the file (`copying.py`) and renames the copy into place. That copy,
+   `<stem>.published<suffix>`, is also what other processes read.
+3. On start every table is read in full; if that fails, the file is set aside and the copy put in its place, with the log.
+"""
+
+import fcntl
+import hashlib
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self
+
+import duckdb
+import polars as pl
+
+from pipeline import copying
+from pipeline.healing import FORMAT, StoreError, StoreLockedError, copy_path_of, lock, open_database
+from schemas.frames import FACTS, FLAG_LOG, LETTERS, TIME
+
+__all__ = ["Commit", "Offset", "Store", "StoreError", "StoreLockedError", "create_views"]
+
+_log = logging.getLogger(__name__)
+
+_BATCH_ROWS: Final = 65_536
+_COPY_SHARE: Final = 10
+"""When a checkpoint and its copy took S seconds, the next begins no sooner than this many times S after it."""
+_SQL_TYPES: Final[Mapping[pl.DataType | type[pl.DataType], str]] = {
+    pl.String(): "VARCHAR",
+    pl.Binary(): "BLOB",
+    pl.Int32(): "INTEGER",
+    pl.Int64(): "BIGINT",
+    pl.Datetime("us", "UTC"): "TIMESTAMPTZ",
+    pl.List(pl.String()): "VARCHAR[]",
+}
+
+_LETTER: Final = ["source", "position", "raw"]
+_SAME_LETTER: Final = (
+    "letters.source = again.source AND letters.position = again.position AND letters.raw IS NOT DISTINCT FROM again.raw"
+)
+
+
+class Offset(NamedTuple):
+    """How far a source has been read."""
+
+    position: int
+    """The next position to read."""
+    checksum: int | None
+    """Of files: the CRC-32C of all uncompressed bytes before it."""
+
+
+class Commit(NamedTuple):
+    """What one batch adds. All of it becomes durable, or nothing."""
+
+    facts: Mapping[str, pl.DataFrame]
+    """New facts by table, as `FACTS`; tables may be missing."""
+    flags: pl.DataFrame
+    """Changes of flags, as `FLAG_LOG`, in order."""
+    letters: pl.DataFrame
+    """As `LETTERS`. A letter known already (same source, position and bytes) is not written again, but takes the new error."""
+    offsets: Mapping[str, Offset]
+    """Of the sources read; others keep theirs."""
+    clock: datetime | None
+    """How far the clock has come; None: unchanged."""
+    redriven: Sequence[int] = ()
+    """The ids of letters that were fed in again and are dead no more."""
+
+
+class Store:
+    """One database file, opened for writing by this process alone. Not for several threads at once, but for `sql`.
+
+    Attributes:
+        path: The file.
+        copy_path: Its published copy, for other processes to read; at most some seconds old while commits go on.
+        healed: One sentence for the log when the file had to be restored, else None.
+    """
+
+    def __init__(self, path: Path, *, copy_every_seconds: float = 10.0, extra_views: str = "") -> None:
+        """Open the file, creating or healing it where needed.
+
+        Args:
+            path: The database file. Its folder must exist.
+            copy_every_seconds: How often the copy is renewed, at most. It takes longer when copying takes longer.
+            extra_views: More SQL of `CREATE OR REPLACE VIEW` statements.
+
+        Raises:
+            StoreLockedError: Another process has it.
+            StoreError: It is no database of ours, of a newer version, or damaged without a copy to restore it from.
+        """
+        self.path = path.resolve()
+        self.copy_path = copy_path_of(self.path)
+        self._clock: datetime | None = None
+        self._offsets: dict[str, Offset] = {}
+        self._last_letters: dict[str, int] = {}
+        self._next_seq = self._next_letter = 1
+        self._copy_every_seconds = copy_every_seconds
+        self._copy: subprocess.Popen[str] | None = None
+        self._copy_began_at = self._copy_due_at = self._checkpoint_seconds = 0.0
+        self._copy_has_checkpoint = False
+        """Whether a finished copy holds what the last checkpoint wrote. Without it there is no next checkpoint."""
+        self._committed = True
+        """Whether the log may hold anything."""
+        if not self.path.parent.is_dir():
+            raise StoreError(f"{self.path.parent}: no such folder; create it, or name another file")
+        with ExitStack() as undo:
+            self._lock_fd = lock(self.path)
+            undo.callback(os.close, self._lock_fd)
+            _wait_for_orphaned_copy(self.copy_path)
+            self._connection, self.healed = open_database(self.path, _ddl())
+            undo.callback(self._connection.close)
+            create_views(self._connection, extra_views)
+            self._remember()
+            self._start_copy()
+            undo.pop_all()
+
+    # Writing
+
+    def commit(self, commit: Commit) -> None:
+        """Make `commit` durable in one transaction, then renew the published copy if that is due.
+
+        Raises:
+            duckdb.Error: Nothing of it was written. The store must not be used any more.
+        """
+        assert commit.clock is None or self._clock is None or commit.clock >= self._clock, "the clock went back"
+        self._connection.begin()
+        try:
+            for table, frame in commit.facts.items():
+                self._append(table, frame.select(FACTS[table].names()))
+            self._append("flag_log", _numbered(commit.flags.select(FLAG_LOG.names()), "seq", self._next_seq))
+            new_letters = self._write_letters(commit.letters, commit.redriven)
+            self._write_offsets(commit.offsets)
+            if commit.clock is not None and commit.clock != self._clock:
+                self._run("UPDATE parcelwatch SET clock = ?", commit.clock)
+            self._connection.commit()
+        except BaseException:
+            with suppress(duckdb.Error):
+                self._connection.rollback()
+            raise
+        self._offsets |= commit.offsets
+        self._clock = commit.clock or self._clock
+        self._next_seq += commit.flags.height
+        self._next_letter += new_letters.height
+        for source, position in new_letters.group_by("source").agg(pl.col("position").max()).iter_rows():
+            self._last_letters[source] = max(position, self._last_letters.get(source, position))
+        self._committed = True
+        self.tend()
+
+    def mark_published(self, topic: str, last: int) -> None:
+        """Remember that everything up to `last` (a `seq` of flags, an `id` of letters) was published to `topic`."""
+        self._connection.begin()
+        self._run("DELETE FROM published WHERE topic = ?", topic)
+        self._run("INSERT INTO published VALUES (?, ?)", topic, last)
+        self._connection.commit()
+        self._committed = True
+
+    # Reading
+
+    def offsets(self) -> dict[str, Offset]:
+        """Return how far each source has been read."""
+        return dict(self._offsets)
+
+    def clock(self) -> datetime | None:
+        """Return the committed clock, in UTC."""
+        return self._clock
+
+    def load(self, orders: pl.Series, waybills: pl.DataFrame) -> dict[str, pl.DataFrame]:
+        """Return everything known of some orders (ids) and waybills (`carrier`, `waybill_no`), by table of `FACTS`.
+
+        `uploads` are those of the orders and of the waybills, `replacements` those from and to the waybills, and `flags` the
+        flags of the orders as they stand, as `FLAG_LOG`.
+        """
+        by_order = "order_id IN (SELECT order_id FROM wanted_orders)"
+        by_waybill = "(carrier, waybill_no) IN (SELECT (carrier, waybill_no) FROM wanted_waybills)"
+        to_waybill = "(new_carrier, new_waybill_no) IN (SELECT (carrier, waybill_no) FROM wanted_waybills)"
+        wanted = {
+            "order_facts": by_order,
+            "uploads": f"{by_order} OR {by_waybill}",
+            "scans": by_waybill,
+            "replacements": f"{by_waybill} OR {to_waybill}",
+        }
+        with (
+            self._registered("wanted_orders", orders.cast(pl.String).to_frame("order_id")),
+            self._registered("wanted_waybills", waybills.select("carrier", "waybill_no")),
+        ):
+            found = {table: self._read(_select(table, schema, wanted[table])) for table, schema in FACTS.items()}
+            found["flags"] = self._read(_select("flags", FLAG_LOG, by_order))
+        return found
+
+    def facts(self, table: str) -> Iterator[pl.DataFrame]:
+        """Yield all facts of a table of `FACTS`, in frames of at most 65,536 rows."""
+        with self._connection.cursor() as cursor:
+            for batch in cursor.sql(_select(table, FACTS[table])).to_arrow_reader(_BATCH_ROWS):
+                yield _polars(batch)
+
+    def flags(self) -> pl.DataFrame:
+        """Return all flags as they stand, as `FLAG_LOG`."""
+        return self._read(_select("flags", FLAG_LOG))
+
+    def flags_after(self, seq: int, limit: int = _BATCH_ROWS) -> pl.DataFrame:
+        """Return the changes of flags after number `seq`, the first `limit` of them, in order: `seq` and `FLAG_LOG`."""
+        schema = pl.Schema({"seq": pl.Int64(), **FLAG_LOG})
+        return self._read(f"{_select('flag_log', schema, f'seq > {seq:d}')} ORDER BY seq LIMIT {limit:d}")
+
+    def letters_after(self, letter: int, limit: int = 1024, *, dead_only: bool = False) -> pl.DataFrame:
+        """Return the dead letters after id `letter`, the first `limit` of them, in order: `id` and `LETTERS`.
+
+        Args:
+            letter: 0 for the first.
+            limit: Letters can be megabytes each.
+            dead_only: Leave out those that were redriven.
+        """
+        schema = pl.Schema({"id": pl.Int64(), **LETTERS})
+        where = f"id > {letter:d}" + (" AND redriven_at IS NULL" if dead_only else "")
+        return self._read(f"{_select('letters', schema, where)} ORDER BY id LIMIT {limit:d}")
+
+    def published(self, topic: str) -> int:
+        """Return the last number that was published to `topic`, 0 before the first."""
+        rows = self._connection.execute("SELECT last FROM published WHERE topic = ?", [topic]).fetchall()
+        return int(rows[0][0]) if rows else 0
+
+    def sql(self, query: str, parameters: Sequence[object] = ()) -> pl.DataFrame:
+        """Run a query of our own, up to the last commit; may be called from other threads. Times are in UTC."""
+        with self._connection.cursor() as cursor:
+            return _polars(cursor.sql(query, params=list(parameters)).to_arrow_table())
+
+    # The copy
+
+    def tend(self) -> None:
+        """Renew the published copy if that is due. Called by `commit`; call it as well while there is nothing to commit."""
+        if (
+            self._copy_finished()
+            and time.monotonic() >= self._copy_due_at
+            and (self._committed or not self._copy_has_checkpoint)
+        ):
+            self.publish_copy()
+
+    def publish_copy(self) -> None:
+        """Checkpoint and begin to copy the file, unless a copy is still being made."""
+        if not self._copy_finished():
+            return
+        if self._copy_has_checkpoint and self._committed:
+            began = time.monotonic()
+            self._copy_has_checkpoint = False
+            self._run("CHECKPOINT")
+            self._checkpoint_seconds = time.monotonic() - began
+            self._committed = False
+        if not self._copy_has_checkpoint:
+            self._start_copy()
+
+    def close(self) -> None:
+        """Checkpoint, finish the copy (so that it equals the file), and let go of the file. May be called twice."""
+        if self._lock_fd < 0:
+            return
+        try:
+            for _ in range(2):  # the copy being made, and then one of what was committed meanwhile
+                self._copy_finished(wait=True)
+                self.publish_copy()
+            self._copy_finished(wait=True)
+        finally:
+            self._let_go()
+
+    def __enter__(self) -> Self:
+        """Return the store itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close; after an error let go without a checkpoint, so that nothing but the next start touches the file."""
+        if kind is None:
+            self.close()
+        else:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._lock_fd < 0:
+            return
+        self._connection.close()
+        self._copy_finished(wait=True)
+        os.close(self._lock_fd)
+        self._lock_fd = -1
+
+    def _start_copy(self) -> None:
+        tmp_fd = os.open(f"{self.copy_path}.tmp", os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(tmp_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._copy = subprocess.Popen(  # noqa: S603 - our own file
+                [sys.executable, "-I", "-S", copying.__file__, str(self.path), str(self.copy_path), str(tmp_fd)],
+                pass_fds=(tmp_fd,),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,  # Ctrl-C is for us; the copy is finished
+            )
+        finally:
+            os.close(tmp_fd)
+        self._copy_began_at = time.monotonic()
+        self._copy_due_at = self._copy_began_at + self._copy_every_seconds
+
+    def _copy_finished(self, *, wait: bool = False) -> bool:
+        """Return whether no copy is being made; take note of the one that was."""
+        if self._copy is None:
+            return True
+        if not wait and self._copy.poll() is None:
+            return False
+        output, errors = self._copy.communicate()
+        failed, self._copy = self._copy.returncode != 0, None
+        if failed:
+            reason = (errors.strip().splitlines() or ["it was killed"])[-1]
+            _log.warning(
+                "%s could not be renewed (%s): it gets older, and the write-ahead log longer", self.copy_path, reason
+            )
+            return True
+        self._copy_has_checkpoint = True
+        seconds = self._checkpoint_seconds + float(output)
+        self._copy_due_at = self._copy_began_at + max(self._copy_every_seconds, _COPY_SHARE * seconds)
+        return True
+
+    def _remember(self) -> None:
+        """Read what the writer keeps in memory."""
+        state = self.sql(
+            "SELECT clock, (SELECT coalesce(max(seq), 0) + 1 FROM flag_log) AS seq, "
+            "(SELECT coalesce(max(id), 0) + 1 FROM letters) AS letter FROM parcelwatch"
+        ).row(0, named=True)
+        self._clock, self._next_seq, self._next_letter = state["clock"], state["seq"], state["letter"]
+        self._offsets = {
+            source: Offset(position, checksum)
+            for source, position, checksum in self.sql("SELECT source, position, checksum FROM offsets").iter_rows()
+        }
+        last = self.sql("SELECT source, max(position) AS position FROM letters GROUP BY source")
+        self._last_letters = dict(last.iter_rows())
+
+    # Statements
+
+    def _append(self, table: str, frame: pl.DataFrame) -> None:
+        if frame.height:
+            with self._registered("added", frame):
+                self._run(f"INSERT INTO {table} BY NAME SELECT * FROM added")
+
+    def _write_letters(self, letters: pl.DataFrame, redriven: Sequence[int]) -> pl.DataFrame:
+        """Write letters; return those that were new."""
+        if letters.is_empty() and not redriven:
+            return letters
+        if redriven:
+            with self._registered("fed", pl.DataFrame({"id": redriven}, schema={"id": pl.Int64()})):
+                self._run("UPDATE letters SET redriven_at = now() WHERE id IN (SELECT id FROM fed)")
+        letters = (
+            letters.select(LETTERS.names()).unique(_LETTER, keep="last", maintain_order=True).with_row_index("row")
+        )
+        last = pl.col("source").replace_strict(self._last_letters, default=None, return_dtype=pl.Int64)
+        again = letters.filter(pl.col("position") <= last)  # else beyond all that is known: no need to look
+        if again.height:
+            with self._registered("again", again):
+                known = self._read(f"SELECT row FROM again JOIN letters ON {_SAME_LETTER}")
+                self._run(f"UPDATE letters SET error = again.error, redriven_at = NULL FROM again WHERE {_SAME_LETTER}")
+            letters = letters.filter(~pl.col("row").is_in(known["row"].implode()))
+        letters = _numbered(letters.drop("row"), "id", self._next_letter)
+        if letters.height:
+            with self._registered("added", letters):
+                self._run("INSERT INTO letters BY NAME SELECT *, now() AS first_seen_at FROM added")
+        return letters
+
+    def _write_offsets(self, offsets: Mapping[str, Offset]) -> None:
+        changed = [(source, *offset) for source, offset in offsets.items() if self._offsets.get(source) != offset]
+        if not changed:
+            return
+        schema = {"source": pl.String(), "position": pl.Int64(), "checksum": pl.Int64()}
+        rows = pl.DataFrame(changed, schema=schema, orient="row")
+        known = pl.col("source").is_in(list(self._offsets))
+        with self._registered("read", rows.filter(known)):
+            self._run(
+                "UPDATE offsets SET position = read.position, checksum = read.checksum "
+                "FROM read WHERE offsets.source = read.source"
+            )
+        self._append("offsets", rows.filter(~known))
+
+    def _run(self, statement: str, *parameters: object) -> None:
+        # An open result would block the next `register`.
+        self._connection.execute(statement, list(parameters)).fetchall()
+
+    def _read(self, query: str) -> pl.DataFrame:
+        return _polars(self._connection.sql(query).to_arrow_table())
+
+    @contextmanager
+    def _registered(self, name: str, frame: pl.DataFrame) -> Iterator[None]:
+        self._connection.register(name, frame.to_arrow())
+        try:
+            yield
+        finally:
+            self._connection.unregister(name)
+
+
+def create_views(connection: duckdb.DuckDBPyConnection, extra_sql: str = "") -> None:
+    """Create the views of `views.sql` and those of `extra_sql`, unless the database has exactly these already."""
+    text = files("pipeline").joinpath("views.sql").read_text("utf-8") + extra_sql
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    if connection.execute("SELECT views FROM parcelwatch").fetchall() == [(digest,)]:
+        return
+    connection.begin()
+    connection.execute(text).fetchall()
+    connection.execute("UPDATE parcelwatch SET views = ?", [digest]).fetchall()
+    connection.commit()
+
+
+def _ddl() -> str:
+    tables = {
+        **FACTS,
+        "flag_log": {"seq": pl.Int64(), **FLAG_LOG},
+        "letters": {"id": pl.Int64(), **LETTERS, "first_seen_at": TIME, "redriven_at": TIME},
+        "offsets": {"source": pl.String(), "position": pl.Int64(), "checksum": pl.Int64()},
+        "published": {"topic": pl.String(), "last": pl.Int64()},
+        "parcelwatch": {"format": pl.Int32(), "views": pl.String(), "clock": TIME},
+    }
+    statements = [
+        f"CREATE TABLE {table} ({', '.join(f'{name} {_sql_type(name, kind)}' for name, kind in columns.items())});"
+        for table, columns in tables.items()
+    ]
+    return "\n".join([*statements, f"INSERT INTO parcelwatch VALUES ({FORMAT}, NULL, NULL);"])
+
+
+def _sql_type(name: str, kind: pl.DataType | type[pl.DataType]) -> str:
+    return "JSON" if name == "evidence" else _SQL_TYPES[kind]
+
+
+def _select(table: str, schema: pl.Schema, where: str = "true") -> str:
+    return f"SELECT {', '.join(schema.names())} FROM {table} WHERE {where}"
+
+
+def _numbered(frame: pl.DataFrame, name: str, first: int) -> pl.DataFrame:
+    return frame.select(pl.int_range(first, first + pl.len(), dtype=pl.Int64).alias(name), pl.all())
+
+
+def _polars(rows: Any) -> pl.DataFrame:
+    frame = pl.from_arrow(rows)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+def _wait_for_orphaned_copy(copy_path: Path) -> None:
+    """Wait until the copy that a killed writer left running is finished: our first checkpoint must not come between."""
+    tmp = Path(f"{copy_path}.tmp")
+    with suppress(FileNotFoundError), tmp.open("rb") as file:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX)
+        tmp.unlink(missing_ok=True)

@@ -1,0 +1,12 @@
+"""A real Apache Kafka for tests and benchmarks."""
+
+from tests.broker.broker import (
+    BOOTSTRAP_VARIABLE,
+    Broker,
+    BrokerUnavailableError,
+    ForeignBroker,
+    JavaBroker,
+    start_broker,
+)
+
+__all__ = ["BOOTSTRAP_VARIABLE", "Broker", "BrokerUnavailableError", "ForeignBroker", "JavaBroker", "start_broker"]

@@ -1,0 +1,201 @@
+"""The law that everything rests on: the stream gives the flags that a batch over the same facts gives.
+
+Whatever the order, the repetitions, the batches, the restarts, and whatever has left memory in between: what stands in the
+database are the flags of the oracle, and every fact is there once.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import engine as engine_module
+from pipeline.decode import Decoder
+from pipeline.engine import NOTHING, Engine
+from pipeline.obligations import at_risk_view
+from pipeline.profiles import load_profiles
+from pipeline.store import Offset, Store
+from schemas.frames import FACTS, RECORDS
+from tests.histories import Event, Restart, arrivals, content_of, histories
+from tests.oracle import Flag, judge, received_at
+
+PROFILES = load_profiles()
+DECODER = Decoder(b"key of the tests")
+
+
+class Stream:
+    """A pipeline over one database that can be restarted."""
+
+    def __init__(self, folder: Path, lateness: timedelta = timedelta(days=7)) -> None:
+        self._path = folder / "stream.duckdb"
+        self._lateness = lateness
+        self._start()
+
+    @classmethod
+    @contextmanager
+    def new(cls, lateness: timedelta = timedelta(days=7)) -> Iterator["Stream"]:
+        """A stream in a folder in memory, where there is one: the laws are not about the disk."""
+        folder = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+        stream = cls(folder, lateness)
+        try:
+            yield stream
+        finally:
+            stream.store.close()
+            shutil.rmtree(folder)
+
+    def _start(self) -> None:
+        self.store = Store(self._path, copy_every_seconds=3600, extra_views=at_risk_view(PROFILES))
+        self.engine = Engine(self.store, PROFILES, self._lateness)
+
+    def restart(self) -> None:
+        self.store.close()
+        self._start()
+
+    def feed(self, events: list[Event]) -> None:
+        values = [json.dumps(event).encode() for event in events]
+        records = pl.DataFrame({"value": values}, schema={"value": pl.Binary}).select(
+            "value",
+            source=pl.lit("test/0"),
+            position=pl.int_range(pl.len()),
+            recorded_at=pl.lit(None, RECORDS["recorded_at"]),
+        )
+        decoded = DECODER.decode(records)
+        assert not len(decoded.letters), decoded.letters["error"].to_list()
+        latest = decoded.events["received_at"].max()
+        assert latest is None or isinstance(latest, datetime)
+        self.engine.process(decoded, {"test/0": Offset(len(events), None)}, latest)
+
+    def flags(self) -> set[Flag]:
+        standing = self.store.flags().filter(pl.col("status") != "cleared")
+        columns = ("rule", "order_id", "carrier", "waybill_no", "violated_at", "status")
+        flags = [Flag(*row) for row in standing.select(columns).iter_rows()]
+        assert len(flags) == len(set(flags)), "a flag stands twice"
+        return set(flags)
+
+    def fact_count(self) -> int:
+        return sum(len(frame) for table in FACTS for frame in self.store.facts(table))
+
+
+@given(st.data(), st.sampled_from([0, 1, 30, 400]), st.sampled_from([0, 20, 1_000_000]))
+def test_any_arrival_of_a_history_gives_the_flags_of_the_oracle(
+    data: st.DataObject, lateness_days: int, swept: int
+) -> None:
+    history = data.draw(histories())
+    pieces = data.draw(arrivals(history))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine_module, "_ROWS_SWEPT_MIN", swept)
+        with Stream.new(timedelta(days=lateness_days)) as stream:
+            for piece in pieces:
+                stream.restart() if isinstance(piece, Restart) else stream.feed(piece)
+            assert stream.flags() == judge(history)
+            assert stream.fact_count() == len({content_of(event) for event in history})
+
+
+@given(st.data())
+def test_facts_that_contradict_each_other_are_settled_alike_in_any_arrival(data: st.DataObject) -> None:
+    history = data.draw(histories(contradictions=True))
+    results = []
+    for pieces in (data.draw(arrivals(history)), data.draw(arrivals(history))):
+        with Stream.new() as stream:
+            for piece in pieces:
+                stream.restart() if isinstance(piece, Restart) else stream.feed(piece)
+            flags = stream.store.flags().filter(pl.col("status") != "cleared")
+            results.append(flags.select("flag_id", "rule", "status", "violated_at", "evidence").sort("flag_id"))
+    assert results[0].equals(results[1])
+
+
+@given(histories(), st.lists(st.integers(1, 400), min_size=1, max_size=5))
+def test_time_passing_alone_raises_what_the_oracle_raises_at_each_moment(
+    history: list[Event], hours: list[int]
+) -> None:
+    if not history:
+        return
+    with Stream.new() as stream:
+        stream.feed(history)
+        clock = max(received_at(event) for event in history)
+        for step in hours:
+            clock += timedelta(hours=step)
+            stream.engine.process(NOTHING, {}, clock)
+            assert stream.flags() == judge(history, clock)
+
+
+@given(histories())
+def test_the_columns_that_rules_see_are_the_columns_that_analysts_query(history: list[Event]) -> None:
+    """The views `orders`, `shipments` and `at_risk` say in SQL what the engine condenses in columns."""
+    with Stream.new() as stream:
+        stream.feed(history)
+        facts = stream.engine._facts
+        every_order = pl.Series(range(len(facts.orders)), dtype=pl.Int32).to_numpy()
+        views = engine_module.condense(facts, every_order)
+        named = views.shipment.hstack(facts.orders.names(views.shipment["order"].to_numpy())).hstack(
+            facts.waybills.names(views.shipment["waybill"].to_numpy())
+        )
+        columns = [
+            "order_id",
+            "carrier",
+            "waybill_no",
+            "paid_at",
+            "uploaded_at",
+            "picked_up_at",
+            "moved_at",
+            "first_hub_at",
+        ]
+        columns += ["last_scanned_at", "turned_back", "cancelled_at"]
+        ours = named.select(columns).sort(columns[:3])
+        theirs = stream.store.sql("FROM shipments").select(columns).sort(columns[:3])
+        assert ours.rows() == theirs.rows()
+        due = facts.order_state["due"][every_order]
+        at_risk = stream.store.sql("SELECT order_id, epoch_us(min(deadline)) AS due FROM at_risk GROUP BY order_id")
+        expected = facts.orders.names(every_order).with_columns(due=pl.Series(due))
+        exempt = views.exemptions.filter(pl.col("extended_to").is_null())["order"]
+        waiting = expected.filter(
+            (pl.Series(due) != engine_module.NEVER) & ~pl.Series(every_order).is_in(exempt.implode())
+        )
+        assert set(waiting.rows()) - set(at_risk.rows()) == set()
+
+
+def event(kind: str, at: datetime, **fields: Any) -> Event:
+    return {"type": kind, "occurred_at": at.isoformat(), **fields}
+
+
+def test_a_flag_clears_with_the_reason_when_a_late_fact_shows_that_there_was_no_violation() -> None:
+    day = datetime.fromisoformat("2026-11-01T10:00:00+08:00")
+    upload = event("waybill_uploaded", day, order_id="o1", carrier="zto", waybill_no="w1")
+    noise = event("order_cancelled", day + timedelta(days=2), order_id="o2")
+    pickup = event("scan", day + timedelta(hours=3), carrier="zto", waybill_no="w1", status="picked_up")
+    pickup["received_at"] = (day + timedelta(days=2)).isoformat()
+    with Stream.new() as stream:
+        stream.feed([upload, noise])
+        opened = stream.store.sql("FROM flags").row(0, named=True)
+        assert (opened["rule"], opened["status"]) == ("no_pickup_scan", "open")
+        assert opened["violated_at"] == day + timedelta(hours=24)
+        stream.feed([pickup])
+        cleared = stream.store.sql("FROM flags WHERE rule = 'no_pickup_scan'").row(0, named=True)
+        assert (cleared["flag_id"], cleared["status"]) == (opened["flag_id"], "cleared")
+        assert cleared["cleared_at"] is not None
+        assert json.loads(cleared["evidence"])["picked_up_at"] == "2026-11-01T05:00:00.000000Z"
+        assert "late" in cleared["reason"]
+        changes = stream.store.sql("SELECT change FROM flag_history WHERE rule = 'no_pickup_scan' ORDER BY seq")
+        assert changes["change"].to_list() == ["opened", "cleared"]
+
+
+def test_more_orders_falling_due_at_once_than_one_commit_takes_are_all_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "_ORDERS_JUDGED_MAX", 3)
+    day = datetime.fromisoformat("2026-11-01T10:00:00+08:00")
+    orders = [
+        event("order_paid", day, order_id=f"o{n}", platform="wechat_channels", merchant_id="m") for n in range(10)
+    ]
+    with Stream.new() as stream:
+        stream.feed(orders)
+        assert stream.flags() == set()
+        stream.engine.process(NOTHING, {}, day + timedelta(days=30))
+        assert stream.flags() == judge(orders, day + timedelta(days=30))
