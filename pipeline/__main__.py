@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Final
 
-from pipeline.cli import USAGE, UsageError, parse
+from pipeline.cli import USAGE, UsageError, parse, program_version
 from schemas.settings import SettingsError, load
 
 FAILED: Final = 1
@@ -19,13 +19,22 @@ BROKEN_PIPE: Final = 128 + signal.SIGPIPE
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command of `argv` (without the program's name) and return the exit status.
 
-    With `PARCELWATCH_DEBUG=1` an error also shows where it came from.
+    Without `argv` it is the process's own command line, and the process ends here. With `PARCELWATCH_DEBUG=1` an error also
+    shows where it came from.
     """
+    status = _status(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        # Not by way of the interpreter's own end: everything to be kept has been closed, and what may still be there is a thread
+        # of the Kafka client that waits for a broker, or one that waits for standard input. They would hold it up, or crash it.
+        sys.stderr.flush()
+        os._exit(status)
+    return status
+
+
+def _status(argv: Sequence[str]) -> int:
     try:
-        status = _run(sys.argv[1:] if argv is None else argv)
+        status = _run(argv)
         sys.stdout.flush()
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else USAGE
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -42,10 +51,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
-    arguments = parse(argv)
+    try:
+        arguments = parse(argv)
+    except SystemExit as end:  # after showing help, or a complaint
+        return end.code if isinstance(end.code, int) else USAGE
     if arguments.version:
-        from_running = import_module("pipeline.running")
-        sys.stdout.write(f"parcelwatch {from_running.program_version()}\n")
+        sys.stdout.write(f"parcelwatch {program_version()}\n")
         return 0
     if arguments.entry is None:
         sys.stderr.write(arguments.help)

@@ -196,7 +196,9 @@ class Keys:
             new, first = np.unique(hashes[ids < 0], return_index=True)
             new_ids = self._hashes.append({"hash": new}, len(new))
             self._slots.put(new, new_ids)
-            self._names = self._names.vstack(keys.select(pl.col(self.schema.names()).gather(np.flatnonzero(ids < 0)[first])))
+            self._names = self._names.vstack(
+                keys.select(pl.col(self.schema.names()).gather(np.flatnonzero(ids < 0)[first]))
+            )
             if self._names.n_chunks() > 32:  # noqa: PLR2004  gathering from many chunks is slow
                 self._names = self._names.rechunk()
             ids = self._slots.get(hashes)

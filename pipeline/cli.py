@@ -9,6 +9,7 @@ import math
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -292,3 +293,11 @@ def _positive(text: str) -> int:
     if number == 0:
         raise argparse.ArgumentTypeError("0 is too few")
     return number
+
+
+def program_version() -> str:
+    """The installed version; when run from a checkout, that there is none."""
+    try:
+        return version("parcelwatch")
+    except PackageNotFoundError:
+        return "(not installed)"

@@ -242,7 +242,9 @@ class Decoder:
 
     def __init__(self, hash_key: bytes) -> None:
         self.handed_over = 0
-        self._database = duckdb.connect(config={"threads": 2})
+        self._database = duckdb.connect(
+            config={"threads": 1}
+        )  # a batch is one Arrow chunk: a second would have no work
         self._database.execute(
             "SET TimeZone = 'UTC'; SET arrow_output_version = '1.5'; SET produce_arrow_string_view = true"
         )

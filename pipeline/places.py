@@ -4,12 +4,12 @@ from typing import Final
 
 import polars as pl
 
-_ETHNIC: Final = (
-    "(?:(?:蒙古|回|藏|维吾尔|苗|彝|壮|布依|朝鲜|侗|瑶|白|土家|哈尼|哈萨克|傣|黎|傈僳|佤|拉祜"
-    "|东乡|纳西|景颇|柯尔克孜|土|羌|仡佬|塔吉克)族?)"
+_PEOPLES: Final = (
+    "(?:蒙古族?|哈萨克族?|柯尔克孜族?|维吾尔族?|(?:回|藏|苗|彝|壮|布依|朝鲜|侗|瑶|白|土家|哈尼|傣|黎|傈僳|佤|拉祜"
+    "|东乡|纳西|景颇|土|羌|仡佬|塔吉克)族)"
 )
-_CITY_ENDING: Final = f"^(.+?)(?:{_ETHNIC}*自治州|市|地区|盟|特别行政区)$"
-_PROVINCE_ENDING: Final = f"^(.+?)(?:{_ETHNIC}?自治区|省|市|特别行政区)$"
+_CITY_ENDING: Final = f"^(.+?)(?:{_PEOPLES}+自治州|市|地区|盟|特别行政区)$"
+_PROVINCE_ENDING: Final = "^(.+?)(?:(?:壮族|回族|维吾尔)?自治区|省|市|特别行政区)$"
 _IS_ITS_OWN_CITY: Final = ("北京", "上海", "天津", "重庆", "香港", "澳门", "台湾")
 """Municipalities, Hong Kong, Macau and Taiwan are compared as a whole."""
 

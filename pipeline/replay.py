@@ -46,6 +46,7 @@ class Turn(NamedTuple):
 class Summary:
     """What batches have done so far."""
 
+    turns: int = 0
     events: int = 0
     new_facts: int = 0
     letters: int = 0
@@ -54,6 +55,7 @@ class Summary:
 
     def add(self, outcome: Outcome) -> None:
         """Count what one batch has done."""
+        self.turns += 1
         self.events += outcome.events
         self.new_facts += outcome.new_facts
         self.letters += outcome.letters
@@ -171,7 +173,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
                 speed = f"{summary.events / (time.monotonic() - started):,.0f} events/s"
                 progress.update(task, completed=sum(reader.bytes_read for reader in readers), speed=speed)
         clock = pipeline.engine.clock
-    sys.stdout.write(_text(summary, time.monotonic() - started, clock, settings))
+    sys.stdout.write(_text(summary, time.monotonic() - started, clock, settings) if summary.turns or not stop else "")
     if stop:
         sys.stderr.write("parcelwatch: interrupted: run the same command again to go on where it stopped\n")
         return stop.status

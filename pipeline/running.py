@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Semaphore, Thread
@@ -17,6 +16,7 @@ from typing import Any, Final, NamedTuple, Self, TypeVar
 from detectors._profiles import Profiles
 from pipeline.decode import Decoder
 from pipeline.engine import Engine
+from pipeline.obligations import at_risk_view
 from pipeline.profiles import ProfileError, load_profiles
 from pipeline.store import Store
 from schemas.settings import Settings, SettingsError
@@ -24,7 +24,6 @@ from schemas.settings import Settings, SettingsError
 Item = TypeVar("Item")
 
 _STOP_LATENCY_SECONDS: Final = 0.1
-_JOIN_SECONDS_MAX: Final = 5.0
 _KEY_BYTES: Final = 32
 
 
@@ -52,7 +51,8 @@ def opened(settings: Settings) -> Iterator[Pipeline]:
         HashKeyError: The database's key is gone.
     """
     profiles = profiles_of(settings)
-    with Store(settings.db, copy_every_seconds=settings.copy_every_seconds) as store:
+    views = at_risk_view(profiles)
+    with Store(settings.db, copy_every_seconds=settings.copy_every_seconds, extra_views=views) as store:
         decoder = Decoder(hash_key(settings, fresh=store.clock() is None and not store.offsets()))
         yield Pipeline(store, Engine(store, profiles, timedelta(days=settings.lateness_days)), decoder)
 
@@ -135,10 +135,11 @@ class _End(NamedTuple):
     error: BaseException | None
 
 
-def ahead(items: Iterator[Item], stop: Stop, *, depth: int = 2) -> Generator[Item]:
+def ahead(items: Iterator[Item], stop: Stop, *, depth: int = 2, patience_seconds: float = 1.0) -> Generator[Item]:
     """The same items, made in a thread of their own while earlier ones are used, at most `depth` of them waiting.
 
-    Ends with `items`, or when `stop` has been asked for. An error of `items` is raised here, after the items before it.
+    Ends with `items`, or when `stop` has been asked for; then waits for the item being made, but no longer than
+    `patience_seconds`: a read from standard input may take for ever. An error of `items` is raised after the items before it.
     """
     made: SimpleQueue[Item | _End] = SimpleQueue()
     room = Semaphore(depth)
@@ -171,13 +172,4 @@ def ahead(items: Iterator[Item], stop: Stop, *, depth: int = 2) -> Generator[Ite
     finally:
         abandoned = True
         room.release()
-        # Bounded, and the thread a daemon: a read from standard input cannot be interrupted.
-        worker.join(_JOIN_SECONDS_MAX)
-
-
-def program_version() -> str:
-    """The installed version; when run from a checkout, that there is none."""
-    try:
-        return version("parcelwatch")
-    except PackageNotFoundError:
-        return "(not installed)"
+        worker.join(patience_seconds)

@@ -13,17 +13,21 @@ from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
+from pipeline.cli import program_version
 from pipeline.decode import Decoded, Decoder
 from pipeline.engine import Engine, Outcome
 from pipeline.kafka_source import KafkaBatch, KafkaSource
 from pipeline.metrics import Health, Metrics, MetricsServer
 from pipeline.publish import Publisher
 from pipeline.replay import Summary
-from pipeline.running import Pipeline, Stop, ahead, opened, program_version
+from pipeline.running import Pipeline, Stop, ahead, opened
 from schemas.settings import Settings
 
 _TICK_SECONDS: Final = 1.0
 """How often time passes, and is committed, while no records come."""
+
+_POLL_SECONDS_MAX: Final = 10.0
+"""How long a poll may take beyond its wait for the first record."""
 
 log = logging.getLogger("parcelwatch")
 
@@ -62,8 +66,10 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         _announce(settings, pipeline, source)
         goal = CatchUp(started_at, {name: offset.position for name, offset in pipeline.store.offsets().items()})
         service = Service(pipeline, source, publisher, metrics, server, settings.summary_every_seconds)
-        coming = stack.enter_context(closing(ahead(arrivals(source, pipeline.decoder, settings), stop, depth=1)))
-        for arrival in coming:
+        polls = arrivals(source, pipeline.decoder, settings)
+        patience_seconds = settings.batch_wait_ms_max / 1000 + _POLL_SECONDS_MAX
+        coming = ahead(polls, stop, depth=1, patience_seconds=patience_seconds)
+        for arrival in stack.enter_context(closing(coming)):
             service.turn(arrival)
             if arguments.until_caught_up and goal.reached(arrival.batch, pipeline.engine.clock):
                 break

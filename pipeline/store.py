@@ -166,10 +166,10 @@ class Store:
 
     def mark_published(self, topic: str, last: int) -> None:
         """Remember that everything up to `last` (a `seq` of flags, an `id` of letters) was published to `topic`."""
-        self._connection.begin()
-        self._run("DELETE FROM published WHERE topic = ?", topic)
-        self._run("INSERT INTO published VALUES (?, ?)", topic, last)
-        self._connection.commit()
+        if self._read("SELECT topic FROM published").filter(topic=topic).height:
+            self._run("UPDATE published SET last = ? WHERE topic = ?", last, topic)
+        else:
+            self._run("INSERT INTO published VALUES (?, ?)", topic, last)
         self._committed = True
 
     # Reading

@@ -246,6 +246,7 @@ class WaybillReplaced(_Event):
     reason: Text = None
 
 
+# The most frequent first: batches are searched for the types in this order.
 Event: TypeAlias = (
     Scan | OrderPaid | WaybillUploaded | OrderCancelled | AddressChanged | ExemptionGranted | WaybillReplaced
 )

@@ -16,7 +16,7 @@ from pipeline import store as store_module
 from pipeline.store import Offset, Store
 from tests.pipeline.store_rows import at, commit, facts, flags, letters
 
-ROWS = 500
+ROWS = 300
 """Scans of a commit. With it come one flag, one letter, one change of an earlier flag, and the offset."""
 
 

@@ -235,6 +235,22 @@ def test_a_missing_topic_is_waited_for_and_holds_the_clock(
         assert f"topic {missing} is there now" in caplog.text
 
 
+def test_the_only_topic_may_come_go_and_come_again(kafka: Broker, topic_name: Callable[[], str]) -> None:
+    topic = topic_name()
+    with source(kafka, topic, on_gap="continue") as reading:
+        batch = reading.poll(0.1)
+        assert (batch.records.height, batch.clock, dict(batch.lag)) == (0, None, {})
+        kafka.create_topic(topic)
+        produce(kafka, topic, numbered(2))
+        read(reading, 2)
+        kafka.delete_topic(topic)
+        assert polls(reading, lambda batch: batch.clock is None and not batch.lag)
+        kafka.create_topic(topic)
+        produce(kafka, topic, numbered(3))
+        assert positions(read(reading, 3), f"{topic}/0") == [0, 1, 2]
+        assert reading.gaps == [Gap(f"{topic}/0", 2, None, "recreated")]
+
+
 def test_records_deleted_before_they_were_read_end_the_reading_with_the_way_to_go_on(
     kafka: Broker, new_topic: NewTopic
 ) -> None:

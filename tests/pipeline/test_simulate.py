@@ -5,6 +5,7 @@ import json
 import time
 from collections import Counter
 from datetime import datetime, timedelta
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import zstandard
 
 from pipeline import simulate
+from pipeline.reading import query
 from pipeline.simulate import START, Message, Simulation, Summary, days_of, produce, write_file
 from pipeline.simulation.labels import labels_of
 from pipeline.simulation.plans import (
@@ -28,6 +30,7 @@ from pipeline.simulation.stories import DAY, SECOND, Teller
 from pipeline.simulation.world import CARRIERS, CITIES, ORIGINS
 from schemas.events import RejectedError, parse
 from tests.oracle import RULES, city_of, judge, moment
+from tests.pipeline.commandline import parcelwatch
 
 
 def messages_of(simulation: Simulation) -> list[Message]:
@@ -36,6 +39,11 @@ def messages_of(simulation: Simulation) -> list[Message]:
 
 def events_of(simulation: Simulation) -> list[dict[str, Any]]:
     return [json.loads(message.value) for message in messages_of(simulation)]
+
+
+@cache
+def ordinary_stream() -> list[dict[str, Any]]:
+    return events_of(Simulation(3000, 5, invalid_share=0))
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
@@ -73,6 +81,16 @@ def test_two_hundred_orders_break_every_rule(tmp_path: Path, seed: int) -> None:
     labels = lines_of(tmp_path / "a.ndjson.labels.ndjson")
     assert {label["rule"] for label in labels} == set(RULES)
     assert {label["status"] for label in labels} == {"open", "exempt"}
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_replay_flags_exactly_what_is_labelled(tmp_path: Path, seed: int) -> None:
+    write_file(tmp_path / "a.ndjson.zst", Simulation(1000, seed, invalid_share=0.01))
+    done = parcelwatch("replay", "a.ndjson.zst", "--db", "a.duckdb", cwd=tmp_path)
+    assert done.status == 0, done.complaint
+    columns = "rule, order_id, carrier, waybill_no, violated_at, status"
+    flags = query(tmp_path / "a.duckdb", f"SELECT {columns} FROM flags WHERE status <> 'cleared'").frame
+    assert Counter(flags.rows()) == labelled(lines_of(tmp_path / "a.ndjson.zst.labels.ndjson"))
 
 
 def rules_broken(plan: Any, seed: int = 0) -> set[str]:
@@ -160,7 +178,7 @@ def test_invalid_messages_change_no_label(tmp_path: Path) -> None:
 
 
 def test_the_stream_has_what_real_streams_have() -> None:
-    events = events_of(Simulation(3000, 5, invalid_share=0))
+    events = ordinary_stream()
     kinds = Counter(event["type"] for event in events)
     assert set(kinds) == {
         "order_paid", "waybill_uploaded", "scan", "order_cancelled", "address_changed", "exemption_granted", "waybill_replaced",
@@ -187,7 +205,7 @@ def test_the_stream_has_what_real_streams_have() -> None:
 
 
 def test_a_few_merchants_break_most_rules(tmp_path: Path) -> None:
-    simulation = Simulation(6000, 6, invalid_share=0)
+    simulation = Simulation(5000, 6, invalid_share=0)
     merchant_of = {
         event["order_id"]: event["merchant_id"] for event in events_of(simulation) if event["type"] == "order_paid"
     }
@@ -199,7 +217,7 @@ def test_a_few_merchants_break_most_rules(tmp_path: Path) -> None:
 
 
 def test_no_order_and_no_waybill_number_is_given_out_twice() -> None:
-    events = events_of(Simulation(3000, 5, invalid_share=0))
+    events = ordinary_stream()
     facts = {json.dumps({**event, "event_id": "", "received_at": ""}): event for event in events}.values()
     paid = Counter(event["order_id"] for event in facts if event["type"] == "order_paid")
     assert set(paid.values()) == {1}

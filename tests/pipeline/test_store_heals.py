@@ -144,7 +144,7 @@ def truncate(share: float) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     "damage",
     [
-        *(tear(block) for block in range(8)),
+        *(tear(block) for block in range(6)),
         *(truncate(share) for share in (0, 0.001, 0.5, 0.999)),
         lambda path: overwrite(path, 0, bytes(4096)),
         lambda path: overwrite(path, 0, bytes(HEADERS)),
@@ -152,7 +152,7 @@ def truncate(share: float) -> Callable[[Path], None]:
         Path.unlink,
     ],
     ids=[
-        *(f"block {block} torn" for block in range(8)),
+        *(f"block {block} torn" for block in range(6)),
         *(f"cut to {share}" for share in ("0", "0.1 %", "50 %", "99.9 %")),
         "main header zeroed",
         "all headers zeroed",
@@ -181,7 +181,7 @@ def test_a_file_torn_in_any_phase_of_a_checkpoint_is_restored_in_full(
     assert blocks > 4
     healed = 0
     for number, damage in enumerate(
-        [lambda path: None, truncate(0.5), *(tear(block) for block in range(0, blocks, 2))]
+        [lambda path: None, truncate(0.5), *(tear(block) for block in range(1, blocks, 3))]
     ):
         path = copied(killed(point), tmp_path / str(number))
         damage(path)
@@ -206,7 +206,7 @@ def test_of_a_log_that_was_cut_all_whole_commits_are_kept(path: Path, share: flo
 
 
 @pytest.mark.parametrize("damage_file", [False, True], ids=["file good", "file torn too"])
-@pytest.mark.parametrize("place", [0.01, 0.3, 0.5, 0.9])
+@pytest.mark.parametrize("place", [0.01, 0.5, 0.9])
 def test_a_log_with_a_wrong_byte_is_kept_up_to_there(path: Path, place: float, damage_file: bool) -> None:
     log = Path(f"{path}.wal")
     content = log.read_bytes()
