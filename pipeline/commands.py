@@ -91,8 +91,8 @@ def redrive(arguments: argparse.Namespace, settings: Settings) -> int:
             tried += len(letters)
             records = letters.select("source", "position", "recorded_at", value="raw").select(RECORDS.names())
             decoded = decoder.decode(records)
-            again = letters.join(decoded.letters, on=["source", "position", "raw"], how="anti", nulls_equal=True)
-            summary.add(engine.process(decoded, {}, None, redriven=again["id"].to_list()))
+            revived = letters.join(decoded.letters, on=["source", "position", "raw"], how="anti")
+            summary.add(engine.process(decoded, {}, None, redriven=revived["id"].to_list()))
     sys.stdout.write(
         f"{tried:,} dead letters tried: {summary.events:,} are events now, {summary.letters:,} are dead still\n"
         f"{summary.changed()}"

@@ -29,7 +29,7 @@ from kafka.errors import KafkaError
 
 BOOTSTRAP_VARIABLE: Final = "PARCELWATCH_TEST_BOOTSTRAP"
 IMAGE: Final = "apache/kafka:4.1.0"
-READY_SECONDS_MAX: Final = 60.0
+READY_SECONDS_MAX: Final = 120.0
 STOP_SECONDS_MAX: Final = 30.0
 
 #: What makes a test broker quick and small, whatever starts it.

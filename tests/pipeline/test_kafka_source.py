@@ -206,6 +206,24 @@ def test_a_record_slightly_ahead_does_not_push_the_clock_past_the_wall_clock(
         assert reading.records_from_future == 0
 
 
+def test_what_arrives_while_the_log_ends_are_asked_for_is_not_taken_for_read(
+    kafka: Broker, new_topic: NewTopic
+) -> None:
+    topic = new_topic()
+    arriving = iter([b"{}"])
+
+    def now() -> datetime:
+        # The wall clock is looked at first: this record is older than it, and must be among those still to be read.
+        if value := next(arriving, None):
+            produce(kafka, topic, [value], at=NOW - timedelta(hours=1))
+        return NOW
+
+    with source(kafka, topic, now=now) as reading:
+        batch = reading.poll(0)
+        assert batch.clock is None or not batch.records.is_empty()
+        assert polls(reading, lambda batch: batch.clock == NOW)
+
+
 def test_new_partitions_are_found_and_read_from_their_beginning(kafka: Broker, new_topic: NewTopic) -> None:
     topic = new_topic(1)
     produce(kafka, topic, numbered(3))
