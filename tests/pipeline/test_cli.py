@@ -23,6 +23,7 @@ from tests.pipeline.commandline import (
     open_flags,
     parcel,
     parcelwatch,
+    rows,
     start,
     tick,
     write,
@@ -277,6 +278,36 @@ def test_the_report_of_an_empty_database_says_that_nothing_is_flagged(tmp_path: 
     done = parcelwatch("report", "--db", "d.duckdb", cwd=tmp_path)
     assert done.status == 0
     assert "nothing is flagged" in done.out
+
+
+# ----------------------------------------------------------------------------------------------------------------- simulate
+
+
+def test_a_simulated_stream_is_flagged_exactly_as_its_labels_say(tmp_path: Path) -> None:
+    simulated = parcelwatch("simulate", "--orders", "400", "--seed", "3", "--out", "demo.ndjson.gz", cwd=tmp_path)
+    assert (simulated.status, simulated.complaint) == (0, "")
+    assert "next: parcelwatch replay demo.ndjson.gz" in simulated.out
+    assert parcelwatch("replay", "demo.ndjson.gz", "--db", "d.duckdb", cwd=tmp_path).status == 0
+    keys = ("rule", "order_id", "carrier", "waybill_no", "status")
+    labels = [json.loads(line) for line in (tmp_path / "demo.ndjson.gz.labels.ndjson").read_text().splitlines()]
+    flags = rows("FROM flags WHERE status <> 'cleared'", tmp_path / "d.duckdb")
+    assert {tuple(flag[key] for key in keys) for flag in flags} == {
+        tuple(label[key] for key in keys) for label in labels
+    }
+    assert len(flags) == len(labels) > 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "--out FILE or --bootstrap-servers"),
+        (["--out", "x.ndjson", "--bootstrap-servers", "localhost:9092"], "either"),
+        (["--out", "x.ndjson", "--rate", "5"], "for Kafka"),
+    ],
+)
+def test_simulate_must_be_told_one_place_to_write_to(arguments: list[str], says: str, tmp_path: Path) -> None:
+    assert says in complaint_of("simulate", *arguments, cwd=tmp_path, status=2)
+    assert list(tmp_path.iterdir()) == []
 
 
 # ------------------------------------------------------------------------------------------------ rules, schema, dead letters

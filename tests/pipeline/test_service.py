@@ -231,6 +231,29 @@ def test_flags_and_dead_letters_are_published_where_that_is_asked_for(
 
 
 @pytest.mark.kafka
+def test_a_simulated_stream_goes_through_kafka_and_is_flagged_as_its_labels_say(topics: Topics) -> None:
+    own = ["--bootstrap-servers", topics.bootstrap, "--orders-topic", topics.orders, "--scans-topic", topics.scans]
+    # Long ago, so that no deadline is still to pass while the wall clock is the clock.
+    more = [
+        "--orders",
+        "100",
+        "--start",
+        "2025-03-01T00:00:00+08:00",
+        "--invalid-share",
+        "0",
+        "--labels",
+        "labels.ndjson",
+    ]
+    done = in_a_process("simulate", *own, *more, cwd=topics.db.parent)
+    assert (done.status, done.complaint) == (0, "")
+    topics.catch_up()
+    labels = [json.loads(line) for line in (topics.db.parent / "labels.ndjson").read_text().splitlines()]
+    keys = ("rule", "order_id", "carrier", "waybill_no")
+    flags = {tuple(row[key] for key in keys) for row in rows("FROM flags WHERE status <> 'cleared'", topics.db)}
+    assert {tuple(label[key] for key in keys) for label in labels} <= flags
+
+
+@pytest.mark.kafka
 def test_records_that_kafka_deleted_unread_stop_the_service_unless_it_may_go_on(topics: Topics, kafka: Broker) -> None:
     topics.send_events(parcel(2, picked_up=False))
     topics.catch_up()
