@@ -41,8 +41,8 @@ def _status(argv: Sequence[str]) -> int:
         # Whoever read our output has had enough. Nothing more can be written, not even what is still buffered.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
-    except Exception as error:
-        # The last line of defence: the user sees a line, not a traceback.
+    except BaseException as error:
+        # The last line of defence, against panics of native libraries too: the user sees a line, not a traceback.
         if os.environ.get("PARCELWATCH_DEBUG", "0") not in {"", "0"}:
             traceback.print_exc()
         sys.stderr.write(f"parcelwatch: {_one_line(error)}\n")
@@ -67,7 +67,7 @@ def _run(argv: Sequence[str]) -> int:
     return status
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     """The message of an error meant for the user; for any other, its kind as well and how to report it."""
     text = " ".join(str(error).split())
     if type(error).__module__.partition(".")[0] in {"pipeline", "schemas", "detectors"}:

@@ -1,5 +1,5 @@
--- What analysts query, over the append-only tables of pipeline/store.py. Columns mean what CONTRACT of the rules says:
--- see `detectors/_facts.py`. Everything here is a function of content: arrival order never decides.
+-- What analysts query, over the append-only tables of `pipeline/store.py`. `detectors/_facts.py` says what the times mean.
+-- Every view is a function of content: the order of arrival never decides.
 
 -- Flags ---------------------------------------------------------------------------------------------------------------
 

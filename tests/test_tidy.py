@@ -25,7 +25,7 @@ MAY_IMPORT: Final = {"schemas": {"schemas"}, "detectors": {"detectors", "schemas
 
 ONLY_IN: Final = {
     "kafka": {"pipeline/kafka_source.py", "pipeline/publish.py"},
-    "duckdb": {"pipeline/store.py", "pipeline/decode.py", "pipeline/reading.py", "pipeline/copying.py"},
+    "duckdb": {"pipeline/store.py", "pipeline/healing.py", "pipeline/decode.py", "pipeline/reading.py"},
 }
 """Of the files in the rooms; tests and benchmarks use both."""
 

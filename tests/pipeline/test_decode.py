@@ -2,7 +2,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -74,24 +74,63 @@ def check(values: Sequence[bytes]) -> pl.DataFrame:
     return letters
 
 
-# Ordinary messages, and every way in which a producer may write them -------------------------------------------------
+# Each field at its edges ---------------------------------------------------------------------------------------------
 
-texts = st.text(max_size=5) | st.sampled_from(
-    ["", "王小明", '"quoted" \\ {":', "138 1234 5678", "😀", "\u0000", "\u2028"]
-)
-identifiers = st.sampled_from(["O1", "SF0001", "顺丰", "a" * 128, "é\n"]) | st.text(min_size=1, max_size=130)
-times = st.sampled_from(
-    [
-        "2026-11-11T12:00:00+08:00", "2026-11-11 04:00:00.123456789Z", "2024-02-29T23:59:59.9-00:00", "2026-11-11T12:00:00.1+14:59",
-        "2026-02-29T00:00:00Z", "2026-04-31T00:00:00Z", "2026-11-11T24:00:00Z", "2026-11-11T23:59:60Z", "2026-11-11T12:00:00",
-        "2026-11-11T12:00:00+24:00", "2026-11-11t12:00:00z", "2026-11-13T12:00:00+08:00", "0000-01-01T00:00:00Z", "0001-01-01T00:00:00Z",
-        "9999-12-31T23:59:59Z", "2026-11-11T12:00:00+08", "2026-11-11", "1762833600", "infinity", "today", "",
-    ]
-)  # fmt: skip
-likely_times = st.sampled_from(["2026-11-11T12:00:00+08:00", "2026-11-11T03:30:00.25Z"]) | times
-strange: st.SearchStrategy[Any] = st.sampled_from(
-    [None, True, 0, -0.0, 48, 48.0, 1e300, 10**30, float("nan"), "", "x", "\0", [], ["x"], {}, {"text": 1}, {"city": "x"}, [[[[1]]]]]
-)  # fmt: skip
+TIMES = [
+    "2026-11-11T12:00:00+08:00", "2026-11-11 04:00:00.123456789Z", "2026-11-11T03:30:00.25Z", "2024-02-29T23:59:59.9-00:00",
+    "2026-11-11T12:00:00.1+14:59", "2026-11-11T12:00:00+15:00", "2026-11-11T12:00:00+24:00", "2026-11-11T12:00:00+08",
+    "2026-11-12T04:00:01Z", "2026-11-12T04:00:01.000001Z", "2026-11-13T12:00:00+08:00", "2026-11-11t12:00:00z",
+    "2026-02-29T00:00:00Z", "2026-04-31T00:00:00Z", "2026-11-11T24:00:00Z", "2026-11-11T23:60:00Z", "2026-11-11T23:59:60Z",
+    "0000-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "1999-12-31T23:59:59Z", "2100-02-29T00:00:00Z", "9999-12-31T23:59:59Z",
+    "2026-11-11T12:00:00", "2026-11-11", "1762833600", "infinity", "today", "", "２０２６-11-11T12:00:00Z",
+]  # fmt: skip
+IDENTIFIERS = [
+    "O1",
+    "SF0001",
+    "顺丰",
+    'é\n\t"\\',
+    "",
+    " ",
+    *(letter * n for letter in "x中😀\n" for n in (127, 128, 129)),
+    "a\0b",
+]
+TEXTS = ["", "王小明", '"quoted" \\ {":', '\\": null', "138 1234 5678", "😀", "\0", "\u2028", "\x7f"]
+STRANGE = [
+    None, True, 0, -0.0, 48, 48.0, 1e300, 10**15, 10**30, float("nan"), float("inf"), "", "x", "\0",
+    [], ["x"], [None], {}, {"text": 1}, {"city": "x"}, {"name": ""}, {"phone": {}}, [[[[1]]]],
+]  # fmt: skip
+VALUES: dict[str, list[Any]] = {
+    **dict.fromkeys(("occurred_at", "received_at", "extended_to"), TIMES),
+    "amount": ["0", "12.50", "007", "9" * 20, "9" * 40, "9" * 41, f"{10**19}.{10**18}", f"{10**18}.{10**19}", f"1.{10**38}",
+               f"{10**19}.{10**19}", "-1", "+1", "1e3", ".5", "5.", "NaN", "１", " 1"],
+    "ship_within_hours": [1, 48, 999, 1000, 1999, 2099, 2159, 2160, 2161, 2169, 2170, 3000, 9999, 0, -1, "48"],
+    "status": [*ScanStatus, "PICKED_UP", "picked_up ", "lost"],
+    "rules": [["*"], ["a", "b"], ["*", ""], ["x" * 128], ["x" * 129], ["中"], ["a\0"], ["a", 1], [["a"]]],
+    **dict.fromkeys(("description", "reason"), TEXTS),
+    **{name: [{field: text} for field in part.model_fields for text in TEXTS] for name, part in _PARTS.items()},
+}  # fmt: skip
+
+
+def with_each_value(kind: str) -> Iterator[dict[str, Any]]:
+    fields = EVENT_TYPES[kind].model_fields
+    plain = {field: VALUES.get(field, IDENTIFIERS)[0] for field in fields if field != "type"}
+    plain |= {field: {"text": "深圳市"} for field in ("address", "location") if field in fields}
+    for field in plain:
+        yield from ({"type": kind} | plain | {field: value} for value in [*VALUES.get(field, IDENTIFIERS), *STRANGE])
+        yield {"type": kind} | {other: value for other, value in plain.items() if other != field}
+
+
+def test_columns_and_models_agree_at_the_edges_of_every_field() -> None:
+    told = [message for kind in EVENT_TYPES for message in with_each_value(kind)]
+    letters = check([json.dumps(message, ensure_ascii=bool(at % 2)).encode() for at, message in enumerate(told)])
+    assert 0.2 < len(letters) / len(told) < 0.8
+
+
+# Any message at all --------------------------------------------------------------------------------------------------
+
+texts = st.text(max_size=5) | st.sampled_from(TEXTS)
+identifiers = st.text(min_size=1, max_size=130) | st.sampled_from(IDENTIFIERS)
+strange: st.SearchStrategy[Any] = st.sampled_from(STRANGE)
 anything = st.recursive(
     strange | st.floats() | st.integers() | texts, lambda inner: st.lists(inner, max_size=2), max_leaves=4
 )
@@ -103,19 +142,8 @@ def part(name: str) -> st.SearchStrategy[Any]:
 
 
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
-    "occurred_at": likely_times,
-    "received_at": likely_times | st.none(),
-    "extended_to": likely_times | st.none(),
-    "amount": st.sampled_from(
-        ["0", "12.50", "007", "9" * 40, "9" * 41, "1" * 20 + "." + "1" * 19, "-1", "1e3", ".5", "", None]
-    ),
-    "ship_within_hours": st.sampled_from([1, 48, 999, 2160, 2161, 0, -1, 48.0, True, "48", None]),
-    "status": st.sampled_from([*ScanStatus, "picked_up", "PICKED_UP", ""]),
-    "rules": st.lists(identifiers, max_size=3) | st.just(["*"]),
-    "description": texts | st.none(),
-    "reason": texts | st.none(),
-    "event_id": identifiers | st.none(),
-    **{name: part(name) for name in _PARTS},
+    field: part(field) if field in _PARTS else st.just(values[0]) | st.sampled_from(values)
+    for field, values in VALUES.items()
 }
 
 
@@ -130,6 +158,9 @@ def valid_looking(draw: st.DrawFn) -> dict[str, Any]:
     for field in draw(st.lists(st.sampled_from([*FIELDS, "order_id", "weight", "Type", "TYPE"]), max_size=2)):
         told.setdefault(field, draw(FIELDS.get(field, strange)))  # of another type's, or of none
     return dict(draw(st.permutations(list(told.items()))))
+
+
+NOISE = [b"", b",", b'"', b"}", b"\\", b"\\u0000", b"\\ud800", b"\xff", b"\x00", b"NaN", b"1e9", b":", b" "]
 
 
 @st.composite
@@ -168,9 +199,13 @@ HOSTILE = [
     scan() + scan(),
     scan()[:-1],
     scan()[:-1] + b",}",
-    scan(x=1).replace(b'"x": 1', b'"x": 01'),
-    *(scan(x=0).replace(b'"x": 0', b'"x": ' + number) for number in
-      (b"-0", b"-", b"+1", b"1.", b".5", b"1e5", b"1e999", b"9" * 30, b"9" * 5_000, b"0." + b"1" * 400, b"NaN", b"-Infinity", b"nan", b"inf", b"0x1")),
+    *(
+        scan(x=0).replace(b'"x": 0', b'"x": ' + number)
+        for number in (
+            b"-0", b"-", b"+1", b"01", b"1.", b".5", b"1e5", b"1e999", b"9" * 30, b"9" * 5_000, b"0." + b"1" * 400,
+            b"NaN", b"-Infinity", b"nan", b"inf", b"0x1", b"[1,]", b"[,]", b"[1 2]", b'{"a":1,}', b'{"a"}', b"'z'", b"True",
+        )
+    ),
     scan(x=0).replace(b": 0", b": " + b"[" * 150 + b"]" * 150),
     scan(x=0).replace(b": 0", b": " + b"[" * 100_000 + b"]" * 100_000),
     scan(x=0).replace(b": 0", b": " + b'{"a":' * 100_000 + b"1" + b"}" * 100_000),
@@ -187,7 +222,6 @@ HOSTILE = [
     scan(description="z").replace(b'"z"', b'"\t"'),
     scan(description="z").replace(b'"z"', b'"\\q"'),
     scan(x="z").replace(b'"z"', b'"\\ud800"'),
-    scan(x="z").replace(b'"z"', b"'z'"),
     scan()[:-1] + b', "status": "delivered"}',
     b'{"status": "lost", ' + scan()[1:],
     b'{"status": null, ' + scan()[1:],
@@ -232,20 +266,15 @@ def test_every_day_of_the_century_is_read_as_the_models_read_it_and_no_other() -
         for month in range(1, 13)
         for day in (1, 28, 29, 30, 31)
     ]
-    values = [scan(occurred_at=f"{day}T23:59:59.999999-14:59") for day in days]
-    values += [scan(occurred_at=f"{day}T00:00:00Z") for day in days]
-    [vouched] = DECODER._vouched(records(values, recorded_at=None).with_row_index("row"))
-    real = [
-        at for at, value in enumerate(values) if not isinstance(judged(value), str) or "24 hours" in str(judged(value))
-    ]
-    assert vouched["row"].to_list() == real
-    assert vouched["occurred_at"].to_list() == [parse(values[at]).occurred_at for at in real]
+    check([scan(occurred_at=f"{day}T23:59:59.999999-14:59", received_at="2100-01-01T00:00:00Z") for day in days])
+    letters = check([scan(occurred_at="2000-01-01T00:00:00Z", received_at=f"{day}T00:00:00Z") for day in days])
+    assert len(days) - len(letters) == 100 * (12 * 2 + 2 * 11 + 7) + 25
 
 
 # What takes the fast path --------------------------------------------------------------------------------------------
 
 ORDINARY = [
-    scan(event_id="e1", received_at="2026-11-11T12:00:05.5+08:00", description="快件已到达【深圳转运中心】", location={"city": "深圳市"}),
+    scan(event_id="e1", received_at="2026-11-11T12:00:05.5+08:00", description="已到达【深圳】", location={"city": "深圳市"}),
     scan(occurred_at="2026-11-11 04:00:00Z", location={"text": "广东省深圳市"}),
     json.dumps(
         message(
