@@ -1,6 +1,6 @@
 """From messages to columns: `Decoder` reads JSON in batches, and loses none.
 
-The pydantic models of `schemas.events` are the judge of every message, but one by one they are six times slower than
+The pydantic models of `schemas.events` are the judge of every message, but one by one they are ten times slower than
 columns. So a regular expression first proves of each message that it is of a plain kind, for which DuckDB's reading of the
 JSON is certainly that of the models; what it does not prove goes to the models. Being too careful here costs time, never an event.
 """
@@ -114,13 +114,16 @@ def _column(field: str) -> str:
     return "place_text" if field == "text" else field
 
 
-def _json_type(field: str) -> str | list[str]:
-    types: dict[pl.DataType, str | list[str]] = {
-        TIME: "TIMESTAMPTZ",
-        pl.Int32(): "INTEGER",
-        pl.List(pl.String): ["VARCHAR"],
-    }
+def _json_type(field: str) -> Any:
+    if field in _PARTS:
+        return dict.fromkeys(_PARTS[field].model_fields, "VARCHAR")
+    types: dict[pl.DataType, Any] = {TIME: "TIMESTAMPTZ", pl.Int32(): "INTEGER", pl.List(pl.String): ["VARCHAR"]}
     return types.get(_UNHASHED[field], "VARCHAR")
+
+
+_STRUCTURE: Final = {field: _json_type(field) for model in EVENT_TYPES.values() for field in model.model_fields}
+_READING: Final = f"SELECT *, unnest(from_json(text, '{json.dumps(_STRUCTURE)}')) FROM plain"  # noqa: S608 (our own names)
+"""Query from `plain` to a column for each field that any model has; null where a value is not of its type."""
 
 
 class _Form:
@@ -129,7 +132,6 @@ class _Form:
     Attributes:
         kind: The `type` of the events.
         pattern: Matches a message whose every field is certainly valid by itself.
-        reading: Query from `plain` (`row`, `text` and more) to a column for each field of the model.
         known_key: Matches each key that has the name of a field of the model, or of one of its parts.
         twice: Query for those `row` of `plain` in which a key occurs twice.
         present: Expression for the number of fields that are there and not null.
@@ -144,12 +146,6 @@ class _Form:
         values = {"type": f'"{kind}"'} | {field: _VALUES[field] for field in fields if field != "type"}
         self.pattern = f"^{_SPACE}{_object(_ANYTHING, values)}{_SPACE}$"
 
-        structure = {
-            field: dict.fromkeys(parts[field], "VARCHAR") if field in parts else _json_type(field) for field in fields
-        }
-        self.reading = f"""
-            SELECT row, recorded_at, unnest(from_json(text, '{json.dumps(structure)}')) FROM plain
-        """  # noqa: S608 (made of names in our own models)
         objects = ["$", *(f"$.{field}" for field in parts)]
         self.twice = f"""
             SELECT row FROM plain
@@ -268,7 +264,9 @@ class Decoder:
         slow, letters = _judged(records.join(rows, on="row", how="anti"))
         self.handed_over += len(slow) + len(letters)
         assert len(rows) + len(slow) + len(letters) == len(records)
-        events = pl.concat([pl.DataFrame(schema=EVENTS), *map(self._discreet, [*fast, slow])], how="diagonal")
+        events = pl.concat(
+            [pl.DataFrame(schema=EVENTS), *map(self._discreet, filter(len, [*fast, slow]))], how="diagonal"
+        )
         if until is not None:
             events = events.filter(pl.col("received_at") <= until)
         return Decoded(events, letters)
@@ -276,28 +274,26 @@ class Decoder:
     def _vouched(self, records: pl.DataFrame) -> list[pl.DataFrame]:
         """Read in columns what certainly is valid: for each type `row` and its columns of `_UNHASHED`."""
         texts = _texts(records.filter(pl.col("value").bin.size() <= _VOUCHED_BYTES_MAX))
-        read = []
-        for form in _FORMS:
+        plain = []
+        for number, form in enumerate(_FORMS):
             matches = texts["text"].str.contains(form.pattern)
-            plain, texts = texts.filter(matches), texts.filter(~matches)
-            if len(plain):
-                read.append(self._read(form, plain))
-        return read
+            plain.append(texts.filter(matches).with_columns(form=pl.lit(number, pl.Int8)))
+            texts = texts.filter(~matches)
+        rows = self._sql(_READING, pl.concat(plain))
+        return [self._checked(_FORMS[number], rows.filter(form=number)) for number in rows["form"].unique()]
 
-    def _read(self, form: _Form, plain: pl.DataFrame) -> pl.DataFrame:
-        """Read messages of one form, without those that have a fault which a pattern cannot see."""
-        rows = self._sql(form.reading, plain)
+    def _checked(self, form: _Form, rows: pl.DataFrame) -> pl.DataFrame:
+        """Leave out messages with a fault that a pattern cannot see, and arrange the rest."""
         # With as many keys as fields present, none occurs twice. The first count is cheap and may be too high: of unknown
         # fields, and of `\":` in texts. The second takes known names only. After it, nulls remain, and what is really wrong.
-        suspects = plain.join(rows.select("row", present=form.present), on="row")
+        suspects = rows.select("row", "text", present=form.present)
         suspects = suspects.filter(pl.col("text").str.count_matches('":', literal=True) != pl.col("present"))
         suspects = suspects.filter(pl.col("text").str.count_matches(form.known_key) != pl.col("present"))
         if len(suspects):
             rows = rows.join(self._sql(form.twice, suspects), on="row", how="anti")
-        received_at = pl.coalesce("received_at", "recorded_at", "occurred_at")
         return (
             rows.with_columns(form.columns)
-            .with_columns(received_at)
+            .with_columns(pl.coalesce("received_at", "recorded_at", "occurred_at"))
             .filter(form.complete, pl.col("occurred_at") - pl.col("received_at") <= AHEAD_MAX)
             .select("row", *form.names)
         )

@@ -178,7 +178,7 @@ class Engine:
             detected_at=pl.col("detected_at").cast(TIME),
             cleared_at=pl.when(cleared).then(at),
             changed_at=at,
-            reason=pl.when(cleared).then(_why_cleared()).when(pl.col("change") == "exempted").then(pl.lit("an exemption was granted")),
+            reason=pl.when(cleared).then(_why_cleared()).when(pl.col("change") == "exempted").then(pl.lit("exempted")),
             evidence=pl.col("evidence").fill_null("{}"),
         )  # fmt: skip
         ids = [_flag_id(*key) for key in log.select("rule", "order_id", "carrier", "waybill_no").iter_rows()]

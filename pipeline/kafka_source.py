@@ -234,14 +234,14 @@ class KafkaSource:
             records = self._gather(timeout_seconds, gather_seconds)
         sight = self._watch.sight
         positions = {partition: self._position(partition) for partition in self._readings}
-        lag = {}
+        lag: dict[str, int] = {}
+        offsets: dict[str, Offset] = {}
         for partition, reading in self._readings.items():
-            if partition in sight.logs:
-                lag[reading.source] = max(0, sight.logs[partition].end - positions[partition])
+            log_ = sight.logs.get(partition)
+            if log_ is not None and log_.fingerprint == reading.fingerprint:
+                lag[reading.source] = max(0, log_.end - positions[partition])
                 if lag[reading.source] == 0:
                     reading.has_read_until(sight.at)
-        offsets = {}
-        for partition, reading in self._readings.items():
             if positions[partition] != reading.reported:
                 reading.reported = positions[partition]
                 offsets[reading.source] = Offset(positions[partition], reading.fingerprint)
@@ -279,18 +279,17 @@ class KafkaSource:
                 return pl.concat(chunks).with_columns(_RECORDED_AT) if chunks else RECORDS.to_frame()
 
     def _fetch(self, wait_seconds: float, records_max: int) -> dict[TopicPartition, list[Any]]:
-        if self._truncated:
-            lost, self._truncated = self._truncated, {}
-            self._find_again(lost)
         try:
+            if self._truncated:
+                self._return_from_truncated()
             return cast(
                 "dict[TopicPartition, list[Any]]",
                 self._consumer.poll(timeout_ms=wait_seconds * 1000, max_records=records_max),
             )
         except OffsetOutOfRangeError as error:
-            self._find_again(dict.fromkeys(error.args[0]))
+            self._return_into_range(error.args[0])
         except LogTruncationError as error:
-            self._find_again(error.divergent_offsets)
+            self._truncated |= error.divergent_offsets
         except RetriableError:
             time.sleep(min(wait_seconds, _RETRY_SECONDS))
         except CorruptRecordError as error:
@@ -388,22 +387,28 @@ class KafkaSource:
             return log_.start
         return position
 
-    def _find_again(self, lost: Mapping[TopicPartition, OffsetAndMetadata | None]) -> None:
-        """Goes on where the broker says that the positions of `lost` are not, or no longer, in its log."""
+    def _return_into_range(self, partitions: Iterable[TopicPartition]) -> None:
+        """Goes on with `partitions` of whose logs the broker says that they begin later or end earlier than our position."""
         try:
             sight = self._watch.look()
         except KafkaError:
             return  # The broker has gone again; the next fetch will say the same.
         self._follow(sight)
-        for partition, divergent in lost.items():
-            if partition not in self._readings or self._position(partition) == sight.logs[partition].start:
-                continue
+        for partition in self._readings.keys() & set(partitions):
             source, position = self._readings[partition].source, self._position(partition)
-            if divergent is not None and divergent.offset < position:
-                self._report(Gap(source, divergent.offset, position, "truncated"))
-                self._consumer.seek(partition, divergent.offset)
-            else:
-                self._consumer.seek(partition, self._within(source, position, sight.logs[partition]))
+            self._consumer.seek(partition, self._within(source, position, sight.logs[partition]))
+
+    def _return_from_truncated(self) -> None:
+        """Goes back to where logs that were cut, and may have grown since, are no longer the ones that were read."""
+        sight = self._watch.look()
+        self._follow(sight)
+        lost, self._truncated = self._truncated, {}
+        for partition in self._readings.keys() & lost.keys():
+            position, log_, divergent = self._position(partition), sight.logs[partition], lost[partition]
+            back = log_.start if divergent is None else max(log_.start, divergent.offset)
+            if back < position:
+                self._report(Gap(self._readings[partition].source, back, position, "truncated"))
+                self._consumer.seek(partition, back)
 
     def _report(self, gap: Gap) -> None:
         self.gaps.append(gap)
@@ -431,7 +436,8 @@ class _Watch:
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kafka-watch", daemon=True)
         #: The newest sight. Replaced, never changed.
-        self.sight = _Sight(datetime.min.replace(tzinfo=UTC), {}, frozenset())
+        self.sight = _Sight(now(), {}, frozenset())
+        self._begun = 0.0
         try:
             self._look_first()
         except BaseException:
@@ -446,7 +452,7 @@ class _Watch:
             KafkaError: it does not answer, or not for all partitions.
         """
         # First the wall clock, then the log ends: what is appended before the one is below the other.
-        at = self._now()
+        begun, at = time.monotonic(), self._now()
         described = self._admin.describe_topics(list(self._topics))
         missing = frozenset(topic["name"] for topic in described if topic["error_code"] in _NOT_YET)
         for topic in described:
@@ -461,9 +467,10 @@ class _Watch:
         ends = self._offsets(fingerprints, OffsetSpec.LATEST)
         logs = {partition: _Log(starts[partition], ends[partition], mark) for partition, mark in fingerprints.items()}
         with self._lock:
-            if at >= self.sight.at:
+            # Not by the wall clock: it may be set back.
+            if begun >= self._begun:
                 self._say_missing(missing)
-                self.sight = _Sight(at, logs, missing)
+                self._begun, self.sight = begun, _Sight(at, logs, missing)
             return self.sight
 
     def commit(self, offsets: Mapping[str, Offset]) -> None:

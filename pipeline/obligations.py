@@ -47,7 +47,9 @@ def _deadline(code: str, rule: DeadlineRule, profiles: Profiles) -> str:
     limit = "p.hours" if rule.promised is None else f"coalesce(s.{rule.promised}, p.hours)"
     return f"""
     SELECT p.clause, p.enabled, s.platform, s.merchant_id, s.order_id, {waybill}, s.{rule.met} AS met_at, s.cancelled_at,
-           greatest({start} + to_microseconds(({limit} * 3600000000)::BIGINT), e.extended_to) AS deadline, coalesce(e.exempt, false) AS exempt
+           greatest(
+               {start} + to_microseconds(({limit} * 3600000000)::BIGINT), e.extended_to
+           ) AS deadline, coalesce(e.exempt, false) AS exempt
     FROM {source}
     JOIN ({_profiles(code, profiles)}) p
       ON p.platform = CASE WHEN s.platform IN ({_named(profiles)}) THEN s.platform ELSE 'default' END

@@ -161,7 +161,8 @@ class Store:
         self._next_letter += new_letters.height
         for source, position in new_letters.group_by("source").agg(pl.col("position").max()).iter_rows():
             self._last_letters[source] = max(position, self._last_letters.get(source, position))
-        self._committed = True
+        # Time that passes alone is not worth a copy of the whole file.
+        self._committed |= any(map(len, (commit.facts, commit.flags, commit.letters, commit.offsets, commit.redriven)))
         self.tend()
 
     def mark_published(self, topic: str, last: int) -> None:

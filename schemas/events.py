@@ -6,7 +6,7 @@ empty free text means the same: not given.
 """
 
 import re
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
@@ -33,8 +33,8 @@ AHEAD_MAX: Final = timedelta(hours=24)
 _MOMENT_MAX: Final = datetime(9999, 1, 1, tzinfo=UTC)  # room to add limits to any time without an overflow
 _SHOWN_CHARACTERS_MAX: Final = 40
 _TIME: Final = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?"
-    r"([Zz]|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))?"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ](?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?"
+    r"(?P<zone>[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?"
 )
 
 
@@ -49,17 +49,13 @@ def _moment(value: object) -> datetime:
     match = _TIME.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError("must be a time such as 2026-11-11T09:30:00+08:00")
-    fraction, zone, sign, hours, minutes = match.groups()[6:]
-    if zone is None:
+    if match["zone"] is None:
         raise ValueError("needs an offset such as +08:00")
-    offset = timedelta(hours=int(hours), minutes=int(minutes)) if sign else timedelta()
-    year, month, day, hour, minute, second = map(int, match.groups()[:6])
-    micros = int((fraction or "")[:6].ljust(6, "0"))
     try:
-        local = datetime(year, month, day, hour, minute, second, micros, timezone(-offset if sign == "-" else offset))
+        moment = datetime.fromisoformat(match[0].upper())
     except ValueError:
         raise ValueError("is a time that does not exist") from None
-    return _in_range(local)
+    return _in_range(moment)
 
 
 def _in_range(moment: datetime) -> datetime:

@@ -65,6 +65,8 @@ class Broker(ABC):
 
     #: Whether `stop`, `kill` and `restart` work.
     can_restart: bool = False
+    #: Where it keeps its logs, if that is on this machine.
+    data: Path | None = None
 
     def __init__(self, bootstrap: str) -> None:
         self.bootstrap = bootstrap
@@ -206,6 +208,7 @@ class JavaBroker(Broker):
         self._heap = f"-Xmx{heap_mb}m"
         self._folder = Path(tempfile.mkdtemp(prefix="parcelwatch-kafka-"))
         self._log = self._folder / "broker.log"
+        self.data = self._folder / "data"
         self._process: subprocess.Popen[bytes] | None = None
         self._watchdog: _Watchdog | None = None
         atexit.register(self.close)
@@ -213,7 +216,7 @@ class JavaBroker(Broker):
             "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
             "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
             "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
-            "log.dirs": str(self._folder / "data"),
+            "log.dirs": str(self.data),
         }
         self._properties = self._folder / "server.properties"
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
