@@ -238,9 +238,8 @@ class Decoder:
 
     def __init__(self, hash_key: bytes) -> None:
         self.handed_over = 0
-        self._database = duckdb.connect(
-            config={"threads": 1}
-        )  # a batch is one Arrow chunk: a second would have no work
+        # One thread: a batch is one Arrow chunk, so that a second would have no work, and rows come out in the order they went in.
+        self._database = duckdb.connect(config={"threads": 1})
         self._database.execute(
             "SET TimeZone = 'UTC'; SET arrow_output_version = '1.5'; SET produce_arrow_string_view = true"
         )
@@ -303,7 +302,7 @@ class Decoder:
         events = events.with_columns(_masked(events[name]) for name in _MASKED if name in events.columns)
         if "name" in events.columns:
             plain = events.select(_normalised("name"), _normalised("phone"))
-            events = events.with_columns(self._sql(_HASHING, plain))
+            events = events.with_columns(self._sql(_HASHING, plain))  # in the same order
         return events.select(name for name in EVENTS if name in events.columns)
 
     def _sql(self, query: str, plain: pl.DataFrame) -> pl.DataFrame:

@@ -168,8 +168,9 @@ class Facts:
         flags = flags.filter(pl.col("rule").is_in(RULE_CODES))  # A rule that is gone leaves its flags as they are.
         if not len(flags):
             return
+        owners = self.orders.add(flags)
         rows: dict[str, npt.ArrayLike] = {
-            "order": self.orders.add(flags),
+            "order": owners,
             "waybill": _where_given(self.waybills.add, flags, "waybill_no"),
             "rule": flags["rule"].replace_strict(RULE_CODES, range(len(RULE_CODES)), return_dtype=pl.UInt8).to_numpy(),
             "status": _code(flags["status"], FLAG_STATUSES),
@@ -179,7 +180,7 @@ class Facts:
         }
         self._grow_state()
         self.flags.append(rows, len(flags))
-        self.flags_by_order.append(rows["order"], len(self.orders))
+        self.flags_by_order.append(owners, len(self.orders))
 
     def forget_before(self, before: int) -> "Facts":
         """Return these facts without the subjects not heard of since `before` (µs) that wait for nothing.
@@ -284,9 +285,7 @@ class Facts:
     @staticmethod
     def _unknown(owners: Ints, digest: npt.NDArray[np.uint64], table: Table, chains: Chains) -> npt.NDArray[np.bool_]:
         """Return which rows are facts seen for the first time: neither in the table nor earlier among these."""
-        _, first = np.unique(digest, return_index=True)
-        new = np.zeros(len(digest), np.bool_)
-        new[first] = True
+        new = pl.Series(digest).is_first_distinct().to_numpy(writable=True)
         known = pl.Series(table["digest"][chains.rows(np.unique(owners))])
         if len(known):
             new &= ~pl.Series(digest).is_in(known.implode()).to_numpy()

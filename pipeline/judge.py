@@ -49,12 +49,18 @@ class Judge:
             frame: pl.DataFrame = getattr(views, view).with_columns(profile=profile)
             rules = {code: rule for code, rule in RULES.items() if rule.view is view}
             frame, given = self._asked(frame, rules, views.exemptions, clock)
-            for nth, code in enumerate(RULES):
-                if code in rules:
-                    present = known.filter(pl.col("rule") == nth).select(_KEYS)
-                    flags.append(self._flags(frame, code, given[code], present))
             waiting = pl.min_horizontal(pl.col(_due(code)) for code in rules).to_physical().fill_null(NEVER)
             due.append(frame.select("order", due=waiting))
+            if view is View.ORDER:
+                frame = frame.with_columns(waybill=pl.lit(NONE, pl.Int32))
+            # Most rows are in order: the rest of the work is about the few that are not, or were not.
+            violated = frame.filter(pl.any_horizontal(pl.col(code).is_not_null() for code in rules))
+            present = frame.join(known, on=_KEYS, how="semi") if len(known) else frame.clear()
+            for nth, code in enumerate(RULES):
+                if code in rules:
+                    asked = present.filter(pl.col(code).is_null()).join(known.filter(rule=nth), on=_KEYS, how="semi")
+                    rows = pl.concat([violated.filter(pl.col(code).is_not_null()), asked])
+                    flags.append(self._flags(rows, code, given[code]))
         return Verdicts(pl.concat(flags), pl.concat(due).group_by("order").agg(pl.col("due").min()))
 
     def _asked(
@@ -77,16 +83,10 @@ class Judge:
             answers.append(pl.when(enabled).then(rule.due_at(given[code])).cast(TIME).alias(_due(code)))
         return frame.with_columns(answers), given
 
-    def _flags(self, frame: pl.DataFrame, code: str, given: Given, present: pl.DataFrame) -> pl.DataFrame:
+    def _flags(self, rows: pl.DataFrame, code: str, given: Given) -> pl.DataFrame:
         rule = RULES[code]
-        if rule.view is View.ORDER:
-            frame = frame.with_columns(waybill=pl.lit(NONE, pl.Int32))
-        rows = frame.filter(pl.col(code).is_not_null())
-        if len(present):
-            asked = frame.filter(pl.col(code).is_null()).join(present, on=_KEYS, how="semi")
-            rows = pl.concat([rows, asked])
         if rule.view is View.PICKUP:
-            evidence = [name for name in frame.columns if name.startswith("pickup_")]
+            evidence = [name for name in rows.columns if name.startswith("pickup_")]
             rows = rows.sort(*_KEYS, code, *evidence, nulls_last=True).unique(_KEYS, keep="first", maintain_order=True)
         return rows.select(
             *_KEYS,

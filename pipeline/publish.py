@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
@@ -31,8 +31,11 @@ _BLOCK_MS_MAX: Final = 1000
 
 log = logging.getLogger(__name__)
 
-Send = Callable[[str, str, bytes], None]
-"""Sends one message: topic, key, value."""
+
+class Send(Protocol):
+    """Sends one message. Its record is stamped with `recorded_at_ms`, or with now."""
+
+    def __call__(self, topic: str, key: str, value: bytes, recorded_at_ms: int | None = None) -> None: ...
 
 
 class _Message(NamedTuple):
@@ -163,10 +166,10 @@ def sending(settings: Mapping[str, Any]) -> Iterator[Send]:
     producer = _connected({"linger_ms": 20, "batch_size": 128 * 1024, **settings})
     failures: list[BaseException] = []
 
-    def send(topic: str, key: str, value: bytes) -> None:
+    def send(topic: str, key: str, value: bytes, recorded_at_ms: int | None = None) -> None:
         if failures:
             raise failures[0]
-        producer.send(topic, value, key=key.encode()).add_errback(failures.append)
+        producer.send(topic, value, key=key.encode(), timestamp_ms=recorded_at_ms).add_errback(failures.append)
 
     try:
         yield send

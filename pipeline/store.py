@@ -22,7 +22,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from importlib.resources import files
@@ -162,7 +162,8 @@ class Store:
         for source, position in new_letters.group_by("source").agg(pl.col("position").max()).iter_rows():
             self._last_letters[source] = max(position, self._last_letters.get(source, position))
         # Time that passes alone is not worth a copy of the whole file.
-        self._committed |= any(map(len, (commit.facts, commit.flags, commit.letters, commit.offsets, commit.redriven)))
+        news: tuple[Sized, ...] = (commit.facts, commit.flags, commit.letters, commit.offsets, commit.redriven)
+        self._committed |= any(len(part) for part in news)
         self.tend()
 
     def mark_published(self, topic: str, last: int) -> None:

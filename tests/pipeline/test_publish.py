@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
 
 from pipeline import publish
 from pipeline.kafka_source import SourceUnreachableError
@@ -195,3 +196,9 @@ def test_everything_sent_has_arrived_when_the_block_ends(kafka: Broker, new_topi
         for number in range(1000):
             send(topic, f"key-{number}", b'{"number": %d}' % number)
     assert received(kafka, topic) == [(f"key-{number}", {"number": number}) for number in range(1000)]
+
+
+def test_a_message_that_cannot_be_delivered_is_an_error(kafka: Broker, new_topic: NewTopic) -> None:
+    topic = new_topic(configs={"max.message.bytes": "1000"})
+    with pytest.raises(KafkaError), sending({"bootstrap_servers": kafka.bootstrap}) as send:
+        send(topic, "key", b"x" * 2000)
