@@ -33,9 +33,10 @@ log = logging.getLogger(__name__)
 
 
 class Send(Protocol):
-    """Sends one message. Its record is stamped with `recorded_at_ms`, or with now."""
+    """What sends a message."""
 
-    def __call__(self, topic: str, key: str, value: bytes, recorded_at_ms: int | None = None) -> None: ...
+    def __call__(self, topic: str, key: str, value: bytes, recorded_at_ms: int | None = None) -> None:
+        """Sends one, stamped with `recorded_at_ms` or with now."""
 
 
 class _Message(NamedTuple):
