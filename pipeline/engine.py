@@ -178,7 +178,7 @@ class Engine:
             detected_at=pl.col("detected_at").cast(TIME),
             cleared_at=pl.when(cleared).then(at),
             changed_at=at,
-            reason=pl.when(cleared).then(_why_cleared()).when(pl.col("change") == "exempted").then(pl.lit("exempted")),
+            reason=_reason(),
             evidence=pl.col("evidence").fill_null("{}"),
         )  # fmt: skip
         ids = [_flag_id(*key) for key in log.select("rule", "order_id", "carrier", "waybill_no").iter_rows()]
@@ -226,13 +226,14 @@ class Engine:
         return _since_epoch(self.clock) if self.clock is not None else _latest(events["received_at"])
 
 
-def _why_cleared() -> pl.Expr:
-    before = pl.col("violated_at_before")
-    return (
+def _reason() -> pl.Expr:
+    before, change = pl.col("violated_at_before"), pl.col("change")
+    cleared = (
         pl.when(pl.col("cancelled_at").to_physical() <= before).then(pl.lit("the order had been cancelled in time"))
         .when(pl.col("extended_to").to_physical() >= before).then(pl.lit("an exemption moved the deadline"))
         .otherwise(pl.lit("a fact that arrived late shows that it was not violated"))
     )  # fmt: skip
+    return pl.when(change == "cleared").then(cleared).when(change == "exempted").then(pl.lit("an exemption was granted"))
 
 
 def _flag_id(rule: str, order_id: str, carrier: str | None, waybill_no: str | None) -> str:
