@@ -62,8 +62,6 @@ CLIENT_DEFAULTS: Final[Mapping[str, object]] = {
     "bootstrap_timeout_ms": _START_SECONDS_MAX * 1000,
     "reconnect_backoff_max_ms": 1000,
     "request_timeout_ms": 15_000,
-    # Four times the client's own: fewer round trips, a fifth faster while there is a backlog.
-    "max_partition_fetch_bytes": 4 * 2**20,
 }
 """Settings of every Kafka client here, unless the user's say otherwise."""
 

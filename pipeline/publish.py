@@ -33,10 +33,9 @@ log = logging.getLogger(__name__)
 
 
 class Send(Protocol):
-    """What sends a message."""
+    """Sends one message. Its record is stamped with `recorded_at_ms`, or with now."""
 
-    def __call__(self, topic: str, key: str, value: bytes, recorded_at_ms: int | None = None) -> None:
-        """Sends one, stamped with `recorded_at_ms` or with now."""
+    def __call__(self, topic: str, key: str, value: bytes, recorded_at_ms: int | None = None) -> None: ...
 
 
 class _Message(NamedTuple):

@@ -19,8 +19,7 @@ from zoneinfo import ZoneInfo
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from pipeline.decode import Decoded
-from pipeline.decoding import AnyDecoder
+from pipeline.decode import Decoded, Decoder
 from pipeline.engine import NOTHING, Outcome
 from pipeline.files import STDIN, FileReader, FileSourceError, open_readers
 from pipeline.running import Pipeline, Stop, ahead, opened
@@ -73,7 +72,7 @@ class Summary:
         return "".join(lines) or "no flag has changed\n"
 
 
-def beginnings(readers: Sequence[FileReader], decoder: AnyDecoder) -> dict[str, datetime]:
+def beginnings(readers: Sequence[FileReader], decoder: Decoder) -> dict[str, datetime]:
     """Look when each file begins, by name: the `received_at` of its first record.
 
     With this a folder of hourly files is read one file after the other, and only those that overlap in time are open together.
@@ -91,7 +90,7 @@ def beginnings(readers: Sequence[FileReader], decoder: AnyDecoder) -> dict[str, 
 
 
 def turns(
-    readers: Sequence[FileReader], decoder: AnyDecoder, as_of: datetime | None, begins: Mapping[str, datetime]
+    readers: Sequence[FileReader], decoder: Decoder, as_of: datetime | None, begins: Mapping[str, datetime]
 ) -> Iterator[Turn]:
     """Read `readers` to their ends, interleaved by time, as turns for the engine.
 

@@ -5,7 +5,7 @@ import secrets
 import signal
 import tempfile
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from detectors._profiles import Profiles
-from pipeline.decoding import DecodingProcess
+from pipeline.decode import Decoder
 from pipeline.engine import Engine
 from pipeline.obligations import at_risk_view
 from pipeline.profiles import ProfileError, load_profiles
@@ -36,7 +36,7 @@ class Pipeline(NamedTuple):
 
     store: Store
     engine: Engine
-    decoder: DecodingProcess
+    decoder: Decoder
 
 
 @contextmanager
@@ -52,12 +52,8 @@ def opened(settings: Settings) -> Iterator[Pipeline]:
     """
     profiles = profiles_of(settings)
     views = at_risk_view(profiles)
-    with ExitStack() as stack:
-        store = stack.enter_context(
-            Store(settings.db, copy_every_seconds=settings.copy_every_seconds, extra_views=views)
-        )
-        key = hash_key(settings, fresh=store.clock() is None and not store.offsets())
-        decoder = stack.enter_context(DecodingProcess(key))
+    with Store(settings.db, copy_every_seconds=settings.copy_every_seconds, extra_views=views) as store:
+        decoder = Decoder(hash_key(settings, fresh=store.clock() is None and not store.offsets()))
         yield Pipeline(store, Engine(store, profiles, timedelta(days=settings.lateness_days)), decoder)
 
 

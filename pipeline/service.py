@@ -14,8 +14,7 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from pipeline.cli import program_version
-from pipeline.decode import Decoded
-from pipeline.decoding import AnyDecoder
+from pipeline.decode import Decoded, Decoder
 from pipeline.engine import Engine, Outcome
 from pipeline.kafka_source import KafkaBatch, KafkaSource
 from pipeline.metrics import Health, Metrics, MetricsServer
@@ -105,7 +104,7 @@ def _announce(settings: Settings, pipeline: Pipeline, source: KafkaSource) -> No
     )
 
 
-def arrivals(source: KafkaSource, decoder: AnyDecoder, settings: Settings) -> Iterator[Arrival]:
+def arrivals(source: KafkaSource, decoder: Decoder, settings: Settings) -> Iterator[Arrival]:
     """Polls, decoded, for ever."""
     while True:
         batch = source.poll(settings.batch_wait_ms_max / 1000)
