@@ -233,7 +233,9 @@ def _reason() -> pl.Expr:
         .when(pl.col("extended_to").to_physical() >= before).then(pl.lit("an exemption moved the deadline"))
         .otherwise(pl.lit("a fact that arrived late shows that it was not violated"))
     )  # fmt: skip
-    return pl.when(change == "cleared").then(cleared).when(change == "exempted").then(pl.lit("an exemption was granted"))
+    return (
+        pl.when(change == "cleared").then(cleared).when(change == "exempted").then(pl.lit("an exemption was granted"))
+    )
 
 
 def _flag_id(rule: str, order_id: str, carrier: str | None, waybill_no: str | None) -> str:

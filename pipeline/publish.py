@@ -35,7 +35,8 @@ log = logging.getLogger(__name__)
 class Send(Protocol):
     """Sends one message. Its record is stamped with `recorded_at_ms`, or with now."""
 
-    def __call__(self, topic: str, key: str, value: bytes, recorded_at_ms: int | None = None) -> None: ...
+    def __call__(self, topic: str, key: str, value: bytes, recorded_at_ms: int | None = None) -> None:
+        """Hand the message over; it is sent soon."""
 
 
 class _Message(NamedTuple):

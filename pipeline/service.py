@@ -107,7 +107,7 @@ def _announce(settings: Settings, pipeline: Pipeline, source: KafkaSource) -> No
 def arrivals(source: KafkaSource, decoder: Decoder, settings: Settings) -> Iterator[Arrival]:
     """Polls, decoded, for ever."""
     while True:
-        batch = source.poll(settings.batch_wait_ms_max / 1000)
+        batch = source.poll(_TICK_SECONDS, settings.batch_wait_ms_max / 1000)
         yield Arrival(batch, decoder.decode(batch.records))
 
 

@@ -35,8 +35,8 @@ SCANS: Final = "scans"
 
 Progress = Callable[[int], None]
 """Called now and then with the number of orders told so far."""
-Send = Callable[[str, str, bytes], None]
-"""Sends one message: to the topic of `orders` or `scans`, with this key and value."""
+Send = Callable[[str, str, bytes, int], None]
+"""Sends one message: to the topic of `orders` or `scans`, with this key and value, and the record's time in ms since 1970."""
 
 _DAYS_MIN: Final = 14
 _ORDERS_PER_DAY: Final = 10_000
@@ -267,10 +267,10 @@ def produce(
     started = time.monotonic()
     sent = 0
     for messages in simulation.messages(progress):
-        for _, _, topic, key, value in messages:
+        for received_at, _, topic, key, value in messages:
             if rate is not None:
                 time.sleep(max(0.0, started + sent / rate - time.monotonic()))
-            send(topic, key, value.encode())
+            send(topic, key, value.encode(), received_at // 1000)
             sent += 1
     return _finish(simulation, labels)
 

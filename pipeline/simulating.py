@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             topics = {simulate.ORDERS: settings.orders_topic, simulate.SCANS: settings.scans_topic}
             with sending(settings.kafka_keywords()) as send:
                 summary = simulate.produce(
-                    lambda topic, key, value: send(topics[topic], key, value),
+                    lambda topic, key, value, recorded_at_ms: send(topics[topic], key, value, recorded_at_ms),
                     simulation,
                     rate=arguments.rate,
                     labels=arguments.labels,

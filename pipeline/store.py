@@ -65,7 +65,7 @@ class Offset(NamedTuple):
     position: int
     """The next position to read."""
     checksum: int | None
-    """Of files: the CRC-32C of all uncompressed bytes before it."""
+    """What tells another log of the same name: of files the CRC-32C of all bytes before it, of topics that of the topic's id."""
 
 
 class Commit(NamedTuple):

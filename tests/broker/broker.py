@@ -248,7 +248,8 @@ class JavaBroker(Broker):
                 self._java("kafka.Kafka", str(self._properties)),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
-        self._watchdog = _Watchdog("kill", "-KILL", str(self._process.pid))
+        end = 'kill -KILL "$1"; rm -rf "$2"'
+        self._watchdog = _Watchdog("sh", "-c", end, "end", str(self._process.pid), str(self._folder))
         self._wait_until_ready()
 
     def ensure_running(self) -> None:
