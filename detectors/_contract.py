@@ -121,9 +121,11 @@ def deadline_of(rule: str) -> str:
 def elsewhere(one: str, other: str) -> pl.Expr:
     """Return whether two places (column prefixes) lie in different cities; null where one names no city.
 
-    Cities differ by name; or by province, where both name one.
+    Cities differ by name; or by province, where both name one. A city that is the other's county is the same place.
     """
     city, other_city = pl.col(f"{one}_city"), pl.col(f"{other}_city")
     province, other_province = pl.col(f"{one}_province"), pl.col(f"{other}_province")
-    differs = (city != other_city) | (province != other_province).fill_null(value=False)
+    within = (city == pl.col(f"{other}_county")) | (other_city == pl.col(f"{one}_county"))
+    other_name = (city != other_city) & ~within.fill_null(value=False)
+    differs = other_name | (province != other_province).fill_null(value=False)
     return pl.when(city.is_not_null() & other_city.is_not_null()).then(differs)

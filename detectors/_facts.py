@@ -14,15 +14,15 @@ SHIPMENT, one row per order and waybill uploaded for it; as ORDER, and:
     first_hub_at        the first scan later than that whose status is in `AT_HUB`
     last_scanned_at     the latest scan of any status
     turned_back         whether any scan's status is in `TURNED_BACK`
-    drop_at, drop_status, drop_place, drop_province, drop_city      the last scan whose status is in `DROPS`
-    address_place, address_province, address_city                   the delivery address in force
+    drop_at, drop_status, drop_place, …                             the last scan whose status is in `DROPS`
+    address_place, …                                                the delivery address in force
     other_uploaded_at, other_order_id, other_differs_in             the latest earlier upload of the waybill as it was uploaded, by
                                                                     another order with another recipient or address
-    (`…_place` is as written, `…_province` and `…_city` are the resolved names to compare)
+    (`…_place` is as written; `…_province`, `…_city` and `…_county` are the resolved names to compare)
 
 PICKUP, one row per pickup scan of a shipment that has several; as SHIPMENT, and:
-    pickup_at, pickup_place, pickup_province, pickup_city           this scan
-    first_pickup_place, first_pickup_province, first_pickup_city    the first pickup scan that names a city
+    pickup_at, pickup_place, …                                      this scan
+    first_pickup_place, …                                           the first pickup scan that names a city
 """
 
 from typing import Final

@@ -19,6 +19,7 @@ _DROP_CODES: Final = [_STATUS[name] for name in DROPS]
 _TIE: Final = len(DROPS)
 """Room for the rank among drops in `time * _TIE + rank`."""
 _IDENTITY: Final = ("name", "phone", "address")
+_PLACE: Final = ("city", "province", "county", "place")
 
 
 class Views(NamedTuple):
@@ -132,7 +133,7 @@ def _trajectories(scans: pl.DataFrame, places: pl.DataFrame) -> tuple[pl.DataFra
     )
     drops = drops.join(_named(places, "drop"), left_on="place", right_on="place_id", how="left")
     if len(drops) > drops["scanned"].n_unique():
-        drops = drops.sort("scanned", "drop_city", "drop_province", "drop_place", nulls_last=True)
+        drops = drops.sort("scanned", *(f"drop_{part}" for part in _PLACE), nulls_last=True)
         drops = drops.unique("scanned", keep="first", maintain_order=True)
     drops = drops.with_columns(drop_status=pl.col("status").replace_strict(_DROP_CODES, DROPS, return_dtype=pl.String))
     trajectories = (
@@ -148,7 +149,7 @@ def _pickups(scans: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
     pickups = scans.select("scanned", "place", pickup_at=pl.col("pickup").cast(TIME)).join(
         _named(places, "pickup"), left_on="place", right_on="place_id", how="left"
     )
-    named = [f"pickup_{part}" for part in ("city", "province", "place")]
+    named = [f"pickup_{part}" for part in _PLACE]
     first = (
         pickups.filter(pl.col("pickup_city").is_not_null())
         .sort("scanned", "pickup_at", *named, nulls_last=True)
@@ -197,9 +198,7 @@ def _reuses(facts: Facts, sharing: pl.DataFrame, orders: pl.DataFrame) -> pl.Dat
 
 
 def _named(places: pl.DataFrame, prefix: str) -> pl.DataFrame:
-    return places.select(
-        "place_id", *(pl.col(name).alias(f"{prefix}_{name}") for name in ("place", "province", "city"))
-    )
+    return places.select("place_id", *(pl.col(name).alias(f"{prefix}_{name}") for name in _PLACE))
 
 
 def _codes(names: frozenset[str]) -> list[int]:

@@ -332,7 +332,7 @@ class _Places:
     def __init__(self) -> None:
         self._keys = Keys("province", "city", "district")
         self.resolved = resolve(pl.DataFrame(schema=dict.fromkeys(("province", "city", "district"), pl.String)))
-        """`place`, `province` and `city` by id."""
+        """`place`, `province`, `city` and `county` by id."""
 
     def add(self, frame: pl.DataFrame) -> Ints:
         """Return the id of each row's place, `NONE` where it names no province and no city."""

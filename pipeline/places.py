@@ -21,9 +21,10 @@ def squash(text: pl.Expr) -> pl.Expr:
 
 
 def resolve(places: pl.DataFrame) -> pl.DataFrame:
-    """Return `place` (as written), `province` and `city` (as compared) for rows of province, city and district.
+    """Return `place` (as written), `province`, `city` and `county` (as compared) for rows of province, city and district.
 
-    `city` is null where the place names none. A province's directly administered county counts as a city.
+    `city` is null where the place names none. A province's directly administered county counts as a city. `county` is the
+    district where it is a city by name (义乌市 in 金华市): carriers often write it in the city's stead.
     """
     names = places.select(squash(pl.col(name)).str.to_lowercase() for name in ("province", "city", "district"))
     province = pl.col("province").str.replace(_PROVINCE_ENDING, "$1")
@@ -31,5 +32,9 @@ def resolve(places: pl.DataFrame) -> pl.DataFrame:
     city = city.str.replace(_CITY_ENDING, "$1")
     written = places.select(place=pl.concat_str("province", "city", "district", separator=" ", ignore_nulls=True))
     return written.hstack(
-        names.select(province=province, city=pl.when(province.is_in(_IS_ITS_OWN_CITY)).then(province).otherwise(city))
+        names.select(
+            province=province,
+            city=pl.when(province.is_in(_IS_ITS_OWN_CITY)).then(province).otherwise(city),
+            county=pl.col("district").str.extract("^(.+)市$"),
+        )
     )

@@ -63,6 +63,7 @@ LOCATIONS: Final = (
     {"text": "【北京市】快件已到达"},
     {"province": "广东省"},
     None,
+    {"province": "吉林省", "city": "延吉市"},
 )
 """No two cities of one name without their provinces, so that "another city" does not depend on which of two ties is first."""
 

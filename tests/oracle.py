@@ -85,6 +85,8 @@ class Place(NamedTuple):
 
     province: str | None
     city: str
+    county: str | None = None
+    """The district, where it is a city by name (义乌市 in 金华市); carriers often write it in the city's stead."""
 
 
 class Identity(NamedTuple):
@@ -313,17 +315,21 @@ def city_of(place: Mapping[str, Any] | None) -> Place | None:
     if province in MUNICIPALITIES:
         return Place(province, province)
     city = stem(given.get("city"), CITY_ENDING)
-    if (
-        city and "直辖" in city
-    ):  # 省直辖县级行政区划 stands where a city would be: the county is directly under the province
+    if city and "直辖" in city:  # 省直辖县级行政区划 in the city's stead: the county is directly under the province
         city = stem(given.get("district"), CITY_ENDING)
-    return Place(province, city) if city else None
+    district = plain(given.get("district")) or ""
+    county = district.casefold().removesuffix("市") if district.endswith("市") else None
+    return Place(province, city, county or None) if city else None
 
 
 def differ(here: Place, there: Place) -> bool:
-    """Return whether these are two cities; provinces are compared only where both are given."""
+    """Return whether these are two cities; provinces are compared only where both are given.
+
+    A city that is the other's county is the same place.
+    """
     other_province = here.province is not None and there.province is not None and here.province != there.province
-    return here.city != there.city or other_province
+    within = here.city == there.county or there.city == here.county
+    return (here.city != there.city and not within) or other_province
 
 
 # ---------------------------------------------------------------------------------- the rules: violated at, or None

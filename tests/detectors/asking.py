@@ -20,7 +20,7 @@ _TIMES: Final = (
 )  # fmt: skip
 _TEXTS: Final = (
     "drop_status", "other_order_id", "other_differs_in",
-    *(f"{one}_{part}" for one in ("drop", "address", "pickup", "first_pickup") for part in ("place", "province", "city")),
+    *(f"{one}_{part}" for one in ("drop", "address", "pickup", "first_pickup") for part in ("place", "province", "city", "county")),
 )  # fmt: skip
 _SCHEMA: Final = pl.Schema(
     {

@@ -26,6 +26,13 @@ def test_a_city_of_the_same_name_in_another_province_is_another_city() -> None:
     assert violated("address_mismatch", **drop("江苏", "杭州")) == 7
 
 
+def test_a_city_that_is_the_county_of_the_address_is_the_same_place_unless_the_provinces_differ() -> None:
+    address = {"address_city": "金华", "address_county": "义乌"}
+    assert violated("address_mismatch", **drop("浙江", "义乌", **address)) is None
+    assert violated("address_mismatch", **drop("江苏", "义乌", **address)) == 7
+    assert violated("address_mismatch", **drop("浙江", "金华", drop_county="义乌", address_city="义乌")) is None
+
+
 @pytest.mark.parametrize("unresolved", [drop(None, None), drop("江苏", None), drop("江苏", "苏州", address_city=None)])
 def test_it_abstains_where_either_place_names_no_city(unresolved: dict[str, object]) -> None:
     assert violated("address_mismatch", **unresolved) is None

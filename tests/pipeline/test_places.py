@@ -55,3 +55,8 @@ def test_spelling_and_letter_case_do_not_matter() -> None:
 def test_texts_are_the_same_without_space_punctuation_and_full_width_forms() -> None:
     texts = pl.DataFrame({"text": ["科技园１栋", " 科技园，1 栋。", "。", "", None]})
     assert texts.select(squash(pl.col("text")))["text"].to_list() == ["科技园1栋", "科技园1栋", None, None, None]
+
+
+def test_a_district_that_is_a_city_by_name_is_known_as_county() -> None:
+    places = pl.DataFrame({"province": ["浙江省"] * 2, "city": ["金华市"] * 2, "district": ["义乌市", "婺城区"]})
+    assert resolve(places)["county"].to_list() == ["义乌", None]
