@@ -285,8 +285,8 @@ def test_a_stream_that_fails_leaves_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_messages_go_to_their_topics_with_their_keys(tmp_path: Path) -> None:
-    sent: list[tuple[str, str, bytes]] = []
+def test_messages_go_to_their_topics_with_their_keys_and_the_time_they_were_received(tmp_path: Path) -> None:
+    sent: list[tuple[str, str, bytes, int]] = []
     start = datetime.fromisoformat("2026-05-01T12:00:00+08:00")
     simulation = Simulation(100, 1, start=start, days=3, invalid_share=0)
     summary = produce(lambda *message: sent.append(message), simulation, labels=tmp_path / "labels.ndjson")
@@ -294,8 +294,9 @@ def test_messages_go_to_their_topics_with_their_keys(tmp_path: Path) -> None:
     assert len(sent) == summary.events
     assert start < summary.as_of <= start + timedelta(days=3)
     assert len(lines_of(tmp_path / "labels.ndjson")) == summary.labels
-    for topic, key, value in sent:
+    for topic, key, value, recorded_at_ms in sent:
         event = json.loads(value)
+        assert recorded_at_ms == datetime.fromisoformat(event["received_at"]).timestamp() * 1000
         carrier_side = event["type"] in {"scan", "waybill_replaced"}
         assert (topic, key) == (("scans", event["waybill_no"]) if carrier_side else ("orders", event["order_id"]))
 
