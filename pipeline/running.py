@@ -102,14 +102,19 @@ def _create_key(path: Path) -> None:
 
 
 class Stop:
-    """Whether a signal has asked to stop. The first SIGINT or SIGTERM asks; the second SIGINT interrupts at once."""
+    """Whether to stop: all is done, or the first SIGINT or SIGTERM has asked for it. The second SIGINT interrupts at once."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self._done = False
         self._before: dict[int, Any] = {}
 
     def __bool__(self) -> bool:
-        return self.signal is not None
+        return self._done or self.signal is not None
+
+    def done(self) -> None:
+        """Stop without a signal: what was to be done has been done."""
+        self._done = True
 
     @property
     def status(self) -> int:

@@ -1,6 +1,7 @@
 """The command `run`: Kafka in, flags out, until stopped.
 
-One thread reads and decodes the next batch while this one judges and commits the last. A failure of the world (broker, disk)
+One thread polls, one decodes the batch before, and this one judges and commits the one before that: polling is Python's work, the
+other two are done mostly outside its lock. A failure of the world (broker, disk)
 ends the process; the next one goes on from what is committed.
 """
 
@@ -8,7 +9,7 @@ import argparse
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
@@ -66,13 +67,13 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         _announce(settings, pipeline, source)
         goal = CatchUp(started_at, {name: offset.position for name, offset in pipeline.store.offsets().items()})
         service = Service(pipeline, source, publisher, metrics, server, settings.summary_every_seconds)
-        polls = arrivals(source, pipeline.decoder, settings)
         patience_seconds = settings.batch_wait_ms_max / 1000 + _POLL_SECONDS_MAX
-        coming = ahead(polls, stop, depth=1, patience_seconds=patience_seconds)
+        polled = ahead(polls(source, settings), stop, depth=1, patience_seconds=patience_seconds)
+        coming = ahead(arrivals(polled, pipeline.decoder), stop, depth=1, patience_seconds=2 * patience_seconds)
         for arrival in stack.enter_context(closing(coming)):
             service.turn(arrival)
             if arguments.until_caught_up and goal.reached(arrival.batch, pipeline.engine.clock):
-                break
+                stop.done()
         service.summarize()
         log.info("stopped: everything judged is committed")
     return 0
@@ -104,10 +105,15 @@ def _announce(settings: Settings, pipeline: Pipeline, source: KafkaSource) -> No
     )
 
 
-def arrivals(source: KafkaSource, decoder: Decoder, settings: Settings) -> Iterator[Arrival]:
-    """Polls, decoded, for ever."""
+def polls(source: KafkaSource, settings: Settings) -> Iterator[KafkaBatch]:
+    """Polls, for ever."""
     while True:
-        batch = source.poll(_TICK_SECONDS, settings.batch_wait_ms_max / 1000)
+        yield source.poll(_TICK_SECONDS, settings.batch_wait_ms_max / 1000)
+
+
+def arrivals(batches: Iterable[KafkaBatch], decoder: Decoder) -> Iterator[Arrival]:
+    """Decode `batches`."""
+    for batch in batches:
         yield Arrival(batch, decoder.decode(batch.records))
 
 
