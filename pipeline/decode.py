@@ -9,11 +9,13 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from enum import StrEnum
+from typing import Any, Final, NamedTuple, get_args
 
 import duckdb
 import polars as pl
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from schemas.events import (
     AHEAD_MAX,
@@ -24,7 +26,6 @@ from schemas.events import (
     Location,
     Recipient,
     RejectedError,
-    ScanStatus,
     parse,
 )
 from schemas.frames import EVENTS, LETTERS, TIME
@@ -91,15 +92,27 @@ _ANYTHING: Final = _either([_SCALAR, r"\[\]", r"\{\}", _list(_DEEPER), _object(_
 _VALUES: Final[dict[str, str]] = {
     **dict.fromkeys(("occurred_at", "received_at", "extended_to"), _TIME),
     **dict.fromkeys(("event_id", "order_id", "platform", "merchant_id", "carrier", "waybill_no"), _IDENTIFIER),
-    **dict.fromkeys(("new_carrier", "new_waybill_no"), _IDENTIFIER),
+    **dict.fromkeys(("new_carrier", "new_waybill_no", "category", "aftersale_id"), _IDENTIFIER),
     **dict.fromkeys(("description", "reason"), _TEXT),
     "amount": r'"[0-9]{1,20}(?:\.[0-9]{1,19})?"',
     "ship_within_hours": "(?:[1-9][0-9]{0,2}|1[0-9]{3}|20[0-9]{2}|21[0-5][0-9]|2160)",
-    "status": f'"{_either(ScanStatus)}"',
-    "rules": _list(rf'"[!#-\[\]-~]{{1,{IDENTIFIER_CHARACTERS_MAX}}}"'),
+    **dict.fromkeys(("rules", "products"), _list(rf'"[!#-\[\]-~]{{1,{IDENTIFIER_CHARACTERS_MAX}}}"')),
     **{name: _object(_SCALAR, dict.fromkeys(part.model_fields, _TEXT)) for name, part in _PARTS.items()},
 }
 """The JSON values of each field that its model certainly accepts; all of them are null to the columns where JSON says so."""
+
+_EXEMPTION_OF_MANY: Final = ("region", "applies_from", "applies_until")
+"""Fields of exemptions whose meaning a pattern cannot check: where one is given, the model is asked."""
+
+
+def _value(kind: str, field: str, info: FieldInfo) -> str:
+    """Describe the JSON values of a field that its model certainly accepts: `_VALUES`, or the words it may be."""
+    if kind == "exemption_granted" and field in _EXEMPTION_OF_MANY:
+        return "null"
+    for choice in (info.annotation, *get_args(info.annotation)):
+        if isinstance(choice, type) and issubclass(choice, StrEnum):
+            return f'"{_either(choice)}"'
+    return f'"{kind}"' if field == "type" else _VALUES[field]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -143,7 +156,7 @@ class _Form:
         self.kind = kind
         fields = model.model_fields
         parts = {field: list(_PARTS[field].model_fields) for field in fields if field in _PARTS}
-        values = {"type": f'"{kind}"'} | {field: _VALUES[field] for field in fields if field != "type"}
+        values = {field: _value(kind, field, info) for field, info in fields.items()}
         self.pattern = f"^{_SPACE}{_object(_ANYTHING, values)}{_SPACE}$"
 
         objects = ["$", *(f"$.{field}" for field in parts)]
@@ -168,7 +181,7 @@ class _Form:
         self.complete = pl.all_horizontal(
             pl.any_horizontal(pl.col(list(inner.get(field, [field]))).is_not_null())
             for field, info in fields.items()
-            if info.is_required()
+            if info.is_required() or (kind, field) == ("exemption_granted", "order_id")
         )
 
 

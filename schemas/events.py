@@ -8,7 +8,7 @@ empty free text means the same: not given.
 import re
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias, get_args
 
 from pydantic import (
     AfterValidator,
@@ -21,6 +21,7 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
     WithJsonSchema,
+    model_validator,
 )
 from pydantic_core import ErrorDetails
 
@@ -95,6 +96,9 @@ Identifier = Annotated[
 Text = Annotated[str | None, AfterValidator(_given)]
 """Free text; empty means not given."""
 
+Identifiers = Annotated[list[Identifier], Field(min_length=1, fail_fast=True)]
+"""Several names, at least one."""
+
 Amount = Annotated[str, StringConstraints(max_length=AMOUNT_CHARACTERS_MAX, pattern=r"^[0-9]+(\.[0-9]+)?$")]
 """A decimal number of at least 0, as a string so that no digit is lost."""
 
@@ -117,6 +121,30 @@ class ScanStatus(StrEnum):
     RETURNED = "returned"
     FORWARDED = "forwarded"
     CANCELLED = "cancelled"
+
+
+class ReplacementKind(StrEnum):
+    """Why a parcel travels on under another number."""
+
+    TRANSFER = "transfer"
+    """It was handed to another carrier."""
+    CORRECTION = "correction"
+    """The number that was uploaded was wrong."""
+
+
+class AftersaleKind(StrEnum):
+    """What the buyer asks for."""
+
+    REFUND_ONLY = "refund_only"
+    RETURN_REFUND = "return_refund"
+    RESEND = "resend"
+
+
+class AftersaleAnswer(StrEnum):
+    """What the merchant answers."""
+
+    AGREED = "agreed"
+    REJECTED = "rejected"
 
 
 class _Strict(BaseModel):
@@ -172,7 +200,10 @@ class _Event(_Strict):
 
 
 class OrderPaid(_Event):
-    """A buyer has paid: from now on the merchant has to ship."""
+    """A buyer has paid: from now on the merchant has to ship.
+
+    `category` names what the platform's shipping times distinguish: a merchandise category, or a way of selling (presale).
+    """
 
     type: Literal["order_paid"]
     order_id: Identifier
@@ -180,6 +211,8 @@ class OrderPaid(_Event):
     merchant_id: Identifier
     amount: Amount | None = None
     ship_within_hours: Annotated[int, Field(ge=1, le=SHIP_WITHIN_HOURS_MAX)] | None = None
+    category: Identifier | None = None
+    products: Identifiers | None = None
     recipient: Recipient | None = None
     address: Address | None = None
 
@@ -222,13 +255,30 @@ class AddressChanged(_Event):
 
 
 class ExemptionGranted(_Event):
-    """The platform has excused an order from rules (`*`: all), for good or up to `extended_to`."""
+    """The platform has excused orders from rules (`*`: all), for good or up to `extended_to`.
+
+    With `order_id` that order, else all orders that every other scope given names: sold on `platform`, by `merchant_id`, delivered
+    within `region`. With a period (ends included) only what was due, or violated, in it.
+    """
 
     type: Literal["exemption_granted"]
-    order_id: Identifier
-    rules: Annotated[list[Identifier], Field(min_length=1, fail_fast=True)]
+    order_id: Identifier | None = None
+    platform: Identifier | None = None
+    merchant_id: Identifier | None = None
+    region: Identifier | None = None
+    rules: Identifiers
     reason: Text = None
     extended_to: Time | None = None
+    applies_from: Time | None = None
+    applies_until: Time | None = None
+
+    @model_validator(mode="after")
+    def _has_a_scope(self) -> Self:
+        if self.order_id is self.platform is self.merchant_id is self.region is None:
+            raise ValueError("order_id, platform, merchant_id or region must say whose exemption it is")
+        if self.applies_from is not None and self.applies_until is not None and self.applies_until < self.applies_from:
+            raise ValueError("applies_until must not be before applies_from")
+        return self
 
 
 class WaybillReplaced(_Event):
@@ -239,12 +289,86 @@ class WaybillReplaced(_Event):
     waybill_no: Identifier
     new_carrier: Identifier
     new_waybill_no: Identifier
+    kind: ReplacementKind | None = None
+    location: Location | None = None
+    reason: Text = None
+
+
+class _AftersaleEvent(_Event):
+    """What all events about a case (售后单) have: its order and its own id."""
+
+    order_id: Identifier
+    aftersale_id: Identifier
+
+
+class AftersaleOpened(_AftersaleEvent):
+    """The buyer asks for a refund, with or without a return, or for goods to be sent again (补寄)."""
+
+    type: Literal["aftersale_opened"]
+    kind: AftersaleKind
+    reason: Text = None
+
+
+class AftersaleAnswered(_AftersaleEvent):
+    """The merchant has agreed to the request, or rejected it."""
+
+    type: Literal["aftersale_answered"]
+    answer: AftersaleAnswer
+    reason: Text = None
+
+
+class ReturnWaybillUploaded(_AftersaleEvent):
+    """The buyer has sent the goods back and says under which number."""
+
+    type: Literal["return_waybill_uploaded"]
+    carrier: Identifier
+    waybill_no: Identifier
+
+
+class ReturnReceived(_AftersaleEvent):
+    """The merchant confirms that the goods are back."""
+
+    type: Literal["return_received"]
+
+
+class Refunded(_AftersaleEvent):
+    """The merchant has paid the money back."""
+
+    type: Literal["refunded"]
+    amount: Amount | None = None
+
+
+class ResendShipped(_AftersaleEvent):
+    """The merchant has sent again what was missing or lost, under this number."""
+
+    type: Literal["resend_shipped"]
+    carrier: Identifier
+    waybill_no: Identifier
+
+
+class AftersaleClosed(_AftersaleEvent):
+    """The buyer has withdrawn the request, or it was settled otherwise."""
+
+    type: Literal["aftersale_closed"]
     reason: Text = None
 
 
 # The most frequent first: batches are searched for the types in this order.
 Event: TypeAlias = (
-    Scan | OrderPaid | WaybillUploaded | OrderCancelled | AddressChanged | ExemptionGranted | WaybillReplaced
+    Scan
+    | OrderPaid
+    | WaybillUploaded
+    | OrderCancelled
+    | AddressChanged
+    | WaybillReplaced
+    | AftersaleOpened
+    | AftersaleAnswered
+    | ReturnWaybillUploaded
+    | ReturnReceived
+    | Refunded
+    | ResendShipped
+    | AftersaleClosed
+    | ExemptionGranted
 )
 
 EVENT_TYPES: Final[dict[str, type[Event]]] = {
@@ -318,7 +442,10 @@ def _fault(error: ErrorDetails) -> str:
     # The first step of the path is the event's type, which has no field of its own.
     field = ".".join(map(str, path[1:]))
     said = f"{field}: {words}" if field else words
-    return said if kind in _SELF_EXPLANATORY or "recipient" in path else f"{said}, got {_shown(value)}"
+    # What is wrong with the whole of it, not with one field, has no value to show.
+    if kind in _SELF_EXPLANATORY or "recipient" in path or (kind == "value_error" and not field):
+        return said
+    return f"{said}, got {_shown(value)}"
 
 
 def _shown(value: object) -> str:

@@ -47,6 +47,8 @@ EVENTS: Final = pl.Schema(
         "merchant_id": pl.String(),
         "amount": pl.String(),
         "ship_within_hours": pl.Int32(),
+        "category": pl.String(),
+        "products": pl.List(pl.String()),
         "name_hash": pl.String(),
         "phone_hash": pl.String(),
         "country": pl.String(),
@@ -58,9 +60,15 @@ EVENTS: Final = pl.Schema(
         "description": pl.String(),
         "new_carrier": pl.String(),
         "new_waybill_no": pl.String(),
+        "kind": pl.String(),
         "reason": pl.String(),
         "rules": pl.List(pl.String()),
+        "region": pl.String(),
         "extended_to": TIME,
+        "applies_from": TIME,
+        "applies_until": TIME,
+        "aftersale_id": pl.String(),
+        "answer": pl.String(),
     }
 )
 """Valid events, one row each, of all types in one frame: what a type does not have is null.
@@ -75,14 +83,15 @@ FACTS: Final[dict[str, pl.Schema]] = {
             name: EVENTS[name]
             for name in (
                 "type", "order_id", "occurred_at", "received_at", "event_id", "platform", "merchant_id", "amount",
-                "ship_within_hours", "name_hash", "phone_hash", *_PLACE, "reason", "rules", "extended_to",
+                "ship_within_hours", "category", "products", "name_hash", "phone_hash", *_PLACE, "reason", "rules",
+                "extended_to", "applies_from", "applies_until",
             )
         }
     ),
     "uploads": pl.Schema(
         {
             name: EVENTS[name]
-            for name in ("order_id", "carrier", "waybill_no", "occurred_at", "received_at", "event_id")
+            for name in ("order_id", "carrier", "waybill_no", "aftersale_id", "occurred_at", "received_at", "event_id")
         }
     ),
     "scans": pl.Schema(
@@ -98,12 +107,33 @@ FACTS: Final[dict[str, pl.Schema]] = {
         {
             name: EVENTS[name]
             for name in (
-                "carrier", "waybill_no", "new_carrier", "new_waybill_no", "occurred_at", "received_at", "event_id", "reason",
+                "carrier", "waybill_no", "new_carrier", "new_waybill_no", "occurred_at", "received_at", "event_id", "kind",
+                "country", "province", "city", "district", "facility", "place_text", "reason",
+            )
+        }
+    ),
+    "exemptions": pl.Schema(
+        {
+            name: EVENTS[name]
+            for name in (
+                "platform", "merchant_id", "region", "occurred_at", "received_at", "event_id", "rules", "extended_to",
+                "applies_from", "applies_until", "reason",
+            )
+        }
+    ),
+    "aftersales": pl.Schema(
+        {
+            name: EVENTS[name]
+            for name in (
+                "type", "order_id", "aftersale_id", "occurred_at", "received_at", "event_id", "kind", "answer", "carrier",
+                "waybill_no", "amount", "reason",
             )
         }
     ),
 }  # fmt: skip
-"""The facts, by table. `order_facts` holds `order_paid`, `order_cancelled`, `address_changed` and `exemption_granted`.
+"""The facts, by table. `order_facts` holds `order_paid`, `order_cancelled`, `address_changed` and the exemptions of single orders,
+`exemptions` those of many; `uploads` holds `waybill_uploaded` and (with `aftersale_id`) `resend_shipped`, `aftersales` all other
+events about cases.
 
 A fact is all its columns but `event_id` and `received_at`: the same fact twice is one fact.
 """

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from pipeline.decode import _FORMS, _PARTS, Decoded, Decoder, to_row
-from schemas.events import EVENT_TYPES, RejectedError, ScanStatus, parse
+from schemas.events import (
+    EVENT_TYPES,
+    AftersaleAnswer,
+    AftersaleKind,
+    RejectedError,
+    ReplacementKind,
+    ScanStatus,
+    parse,
+)
 from schemas.frames import EVENTS, LETTERS, RECORDS
 
 KEY = b"a key for tests"
@@ -37,8 +45,8 @@ def only(value: bytes) -> dict[str, Any]:
     return events.row(0, named=True)
 
 
-def message(kind: str, **fields: object) -> dict[str, Any]:
-    return {"type": kind, "occurred_at": "2026-11-11T12:00:00+08:00", "order_id": "O1"} | fields
+def message(of_type: str, /, **fields: object) -> dict[str, Any]:
+    return {"type": of_type, "occurred_at": "2026-11-11T12:00:00+08:00", "order_id": "O1"} | fields
 
 
 def scan(**fields: object) -> bytes:
@@ -100,12 +108,16 @@ STRANGE = [
     [], ["x"], [None], {}, {"text": 1}, {"city": "x"}, {"name": ""}, {"phone": {}}, [[[[1]]]],
 ]  # fmt: skip
 VALUES: dict[str, list[Any]] = {
-    **dict.fromkeys(("occurred_at", "received_at", "extended_to"), TIMES),
+    **dict.fromkeys(("occurred_at", "received_at", "extended_to", "applies_from", "applies_until"), TIMES),
     "amount": ["0", "12.50", "007", "9" * 20, "9" * 40, "9" * 41, f"{10**19}.{10**18}", f"{10**18}.{10**19}", f"1.{10**38}",
                f"{10**19}.{10**19}", "-1", "+1", "1e3", ".5", "5.", "NaN", "１", " 1"],
     "ship_within_hours": [1, 48, 999, 1000, 1999, 2099, 2159, 2160, 2161, 2169, 2170, 3000, 9999, 0, -1, "48"],
     "status": [*ScanStatus, "PICKED_UP", "picked_up ", "lost"],
-    "rules": [["*"], ["a", "b"], ["*", ""], ["x" * 128], ["x" * 129], ["中"], ["a\0"], ["a", 1], [["a"]]],
+    **dict.fromkeys(
+        ("rules", "products"), [["*"], ["a", "b"], ["*", ""], ["x" * 128], ["x" * 129], ["中"], ["a\0"], ["a", 1], [["a"]]]
+    ),
+    "kind": [*AftersaleKind, *ReplacementKind, "Resend", "x"],
+    "answer": [*AftersaleAnswer, "maybe"],
     **dict.fromkeys(("description", "reason"), TEXTS),
     **{name: [{field: text} for field in part.model_fields for text in TEXTS] for name, part in _PARTS.items()},
 }  # fmt: skip
@@ -113,8 +125,12 @@ VALUES: dict[str, list[Any]] = {
 
 def with_each_value(kind: str) -> Iterator[dict[str, Any]]:
     fields = EVENT_TYPES[kind].model_fields
-    plain = {field: VALUES.get(field, IDENTIFIERS)[0] for field in fields if field != "type"}
+    plain: dict[str, Any] = {field: VALUES.get(field, IDENTIFIERS)[0] for field in fields if field != "type"}
     plain |= {field: {"text": "深圳市"} for field in ("address", "location") if field in fields}
+    if kind == "waybill_replaced":
+        plain["kind"] = "transfer"
+    if kind == "exemption_granted":
+        plain["region"] = None  # for which columns leave a message to the models
     for field in plain:
         yield from ({"type": kind} | plain | {field: value} for value in [*VALUES.get(field, IDENTIFIERS), *STRANGE])
         yield {"type": kind} | {other: value for other, value in plain.items() if other != field}
@@ -123,7 +139,7 @@ def with_each_value(kind: str) -> Iterator[dict[str, Any]]:
 def test_columns_and_models_agree_at_the_edges_of_every_field() -> None:
     told = [message for kind in EVENT_TYPES for message in with_each_value(kind)]
     letters = check([json.dumps(message, ensure_ascii=bool(at % 2)).encode() for at, message in enumerate(told)])
-    assert 0.2 < len(letters) / len(told) < 0.8
+    assert 0.2 < len(letters) / len(told) < 0.9
 
 
 # Any message at all --------------------------------------------------------------------------------------------------
@@ -287,6 +303,14 @@ ORDINARY = [
     json.dumps(message("address_changed", address={"text": "浙江省杭州市"})).encode(),
     json.dumps(message("exemption_granted", rules=["*"], extended_to="2026-11-12T00:00:00Z")).encode(),
     json.dumps(message("waybill_replaced", carrier="sf", waybill_no="1", new_carrier="yto", new_waybill_no="2")).encode(),
+    json.dumps(message("order_paid", platform="douyin", merchant_id="M1", category="presale", products=["p1", "p2"])).encode(),
+    json.dumps(message("aftersale_opened", aftersale_id="a1", kind="resend", reason="一直未收到货")).encode(),
+    json.dumps(message("aftersale_answered", aftersale_id="a1", answer="agreed")).encode(),
+    json.dumps(message("return_waybill_uploaded", aftersale_id="a1", carrier="sf", waybill_no="SF2")).encode(),
+    json.dumps(message("return_received", aftersale_id="a1")).encode(),
+    json.dumps(message("refunded", aftersale_id="a1", amount="19.90")).encode(),
+    json.dumps(message("resend_shipped", aftersale_id="a1", carrier="sf", waybill_no="SF3")).encode(),
+    json.dumps(message("aftersale_closed", aftersale_id="a1", reason="买家撤销")).encode(),
     scan(description="", location={"city": None, "district": ""}, event_id=None),
     scan(weight_kg=1.25, order_id="O1", source={"system": "tms", "tags": ["a", None], "ok": True}),
     scan(location={"city": "深圳市", "geo": 7, "facility": "A"}),

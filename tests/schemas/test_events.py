@@ -15,11 +15,20 @@ EVENTS: dict[str, dict[str, Any]] = {
     "address_changed": {"order_id": "O1", "address": {"text": "广东省深圳市南山区科技路1号"}},
     "exemption_granted": {"order_id": "O1", "rules": ["*"]},
     "waybill_replaced": {"carrier": "sf", "waybill_no": "SF1", "new_carrier": "yto", "new_waybill_no": "YT1"},
+    "aftersale_opened": {"order_id": "O1", "aftersale_id": "A1", "kind": "resend"},
+    "aftersale_answered": {"order_id": "O1", "aftersale_id": "A1", "answer": "agreed"},
+    "return_waybill_uploaded": {"order_id": "O1", "aftersale_id": "A1", "carrier": "sf", "waybill_no": "SF2"},
+    "return_received": {"order_id": "O1", "aftersale_id": "A1"},
+    "refunded": {"order_id": "O1", "aftersale_id": "A1"},
+    "resend_shipped": {"order_id": "O1", "aftersale_id": "A1", "carrier": "sf", "waybill_no": "SF3"},
+    "aftersale_closed": {"order_id": "O1", "aftersale_id": "A1"},
 }
+NOT_BY_ITSELF = {("exemption_granted", "order_id")}
+"""Fields that are required only where no other of their kind is given."""
 
 
-def message(kind: str = "scan", **fields: object) -> bytes:
-    return json.dumps({"type": kind, "occurred_at": NOON} | EVENTS[kind] | fields).encode()
+def message(of_type: str = "scan", /, **fields: object) -> bytes:
+    return json.dumps({"type": of_type, "occurred_at": NOON} | EVENTS[of_type] | fields).encode()
 
 
 def complaint(value: bytes, recorded_at: datetime | None = None) -> str:
@@ -38,6 +47,8 @@ def test_every_type_is_read_from_its_required_fields_alone() -> None:
 def test_every_required_field_is_missed_by_name() -> None:
     for kind, fields in EVENTS.items():
         for field in (*fields, "occurred_at"):
+            if (kind, field) in NOT_BY_ITSELF:
+                continue
             told = json.loads(message(kind))
             del told[field]
             assert complaint(json.dumps(told).encode()) == f"{field}: missing"
@@ -46,16 +57,28 @@ def test_every_required_field_is_missed_by_name() -> None:
 def test_every_identifier_is_refused_when_it_is_empty_too_long_null_a_number_or_has_a_nul() -> None:
     for kind, fields in EVENTS.items():
         for field in fields:
-            if field in {"status", "address", "rules"}:
+            if field in {"status", "address", "rules", "kind", "answer"}:
                 continue
             assert complaint(message(kind, **{field: ""})) == f"{field}: must not be empty"
             assert complaint(message(kind, **{field: 7})) == f"{field}: must be a string, got 7"
-            assert complaint(message(kind, **{field: None})) == f"{field}: must be a string, got null"
+            if (kind, field) not in NOT_BY_ITSELF:
+                assert complaint(message(kind, **{field: None})) == f"{field}: must be a string, got null"
             assert "must not contain a NUL character" in complaint(message(kind, **{field: "a\0b"}))
             assert f"{field}: must have at most 128 characters, got 'x" in complaint(
                 message(kind, **{field: "x" * 129})
             )
             assert getattr(parse(message(kind, **{field: "中" * 128})), field) == "中" * 128
+
+
+def test_an_exemption_names_whose_it_is_and_a_period_that_does_not_run_backwards() -> None:
+    assert complaint(message("exemption_granted", order_id=None)) == (
+        "order_id, platform, merchant_id or region must say whose exemption it is"
+    )
+    for scope in ("platform", "merchant_id", "region"):
+        assert parse(message("exemption_granted", order_id=None, **{scope: "x"}))
+    assert parse(message("exemption_granted", applies_from=NOON, applies_until=NOON))
+    backwards = message("exemption_granted", applies_from=NOON, applies_until="2026-11-11T11:59:59.999999+08:00")
+    assert complaint(backwards) == "applies_until must not be before applies_from"
 
 
 @pytest.mark.parametrize(
