@@ -19,6 +19,12 @@ class View(StrEnum):
     SHIPMENT = "shipment"
     PICKUP = "pickup"
     """A pickup scan of a shipment that has several; of the rows that are violated the earliest counts."""
+    AFTERSALE = "aftersale"
+
+    @property
+    def acted_at(self) -> str:
+        """The column of the act that is judged, by the rules in force when it happened (WeChat 4.1)."""
+        return {View.ORDER: "paid_at", View.AFTERSALE: "opened_at"}.get(self, "uploaded_at")
 
 
 class Given(NamedTuple):
@@ -61,18 +67,35 @@ class DeadlineRule(Rule):
     """Something had to happen by a deadline: `Missed(start + limit, met)` of the contract.
 
     The deadline has been missed when `met` is later than it, or has not happened and the clock is past it; not when the
-    order was cancelled at or before it. On the deadline itself there is no violation.
+    obligation was lifted at or before it. On the deadline itself there is no violation.
     """
 
     start: ClassVar[str]
     """The column from which the time runs; null: the rule waits."""
     met: ClassVar[str]
     """The column of what had to happen."""
-    after: ClassVar[str | None] = None
-    """The rule whose (moved) deadline is the start; then `start` is `deadline_of(after)`."""
-
+    lifted_by: ClassVar[str] = "cancelled_at"
+    """The column of what ends the obligation."""
+    only: ClassVar[str | None] = None
+    """The column that says whether the rule is about the row at all; None: it is about every row."""
     promised: ClassVar[str | None] = None
     """The column in which the order itself says how many hours it may take; null: the profile's limit."""
+
+    after: ClassVar[str | None] = None
+    """The rule at whose (moved) deadline the time begins to run at the latest: then `start` is taken for granted."""
+    unless: ClassVar[str | None] = None
+    """With `after`: the column of what, at or before that deadline, keeps the time from running at all."""
+
+    def started_at(self) -> pl.Expr:
+        """Return when the time began to run, or will; null: it does not."""
+        start = pl.col(self.start)
+        if self.after is not None:
+            latest = pl.col(deadline_of(self.after))
+            # `min_horizontal` would take a start for one that no deadline bounds.
+            start = pl.when(start <= latest).then(start).otherwise(latest)
+            if self.unless is not None:
+                start = pl.when((pl.col(self.unless) > latest).fill_null(value=True)).then(start)
+        return start if self.only is None else pl.when(pl.col(self.only)).then(start)
 
     def limit(self, given: Given) -> pl.Expr:
         """Return how long it may take."""
@@ -80,9 +103,13 @@ class DeadlineRule(Rule):
             given.limit if self.promised is None else pl.coalesce(pl.duration(hours=pl.col(self.promised)), given.limit)
         )
 
+    def unmoved_deadline(self, given: Given) -> pl.Expr:
+        """Return the deadline before any exemption; null without a start."""
+        return self.started_at() + self.limit(given)
+
     def deadline(self, given: Given) -> pl.Expr:
         """Return the deadline, moved by exemptions where that is later; null without a start."""
-        deadline = pl.col(self.start) + self.limit(given)
+        deadline = self.unmoved_deadline(given)
         return pl.when(given.extended_to > deadline).then(given.extended_to).otherwise(deadline)
 
     def violated_at(self, given: Given) -> pl.Expr:
@@ -99,18 +126,19 @@ class DeadlineRule(Rule):
 
     def evidence(self, given: Given) -> Mapping[str, pl.Expr]:
         """Show both ends of the comparison and how the deadline came about."""
+        counted = {} if self.after is None else {"counted_from": self.started_at()}
         return {
             self.start: pl.col(self.start),
+            **counted,
             "limit_hours": self.limit(given).dt.total_microseconds() / 3_600_000_000,
             "deadline": self.deadline(given),
             self.met: pl.col(self.met),
             "extended_to": given.extended_to,
-            "cancelled_at": pl.col("cancelled_at"),
+            self.lifted_by: pl.col(self.lifted_by),
         }
 
-    @staticmethod
-    def _in_force(deadline: pl.Expr) -> pl.Expr:
-        return (pl.col("cancelled_at") > deadline).fill_null(value=True)
+    def _in_force(self, deadline: pl.Expr) -> pl.Expr:
+        return (pl.col(self.lifted_by) > deadline).fill_null(value=True)
 
 
 def deadline_of(rule: str) -> str:

@@ -4,11 +4,12 @@ ORDER, one row per order with a payment or an upload:
     paid_at             the earliest payment
     ship_within_hours   promised by that payment, in hours; null: the platform's default
     cancelled_at        the earliest cancellation
-    first_uploaded_at   the earliest upload of any waybill
-    <rule>_deadline     the deadline of every deadline rule about orders, moved by exemptions
+    first_uploaded_at   the earliest upload of any waybill, apart from what was sent again
+    <rule>_deadline     the deadline of every deadline rule of the view, moved by exemptions
 
 SHIPMENT, one row per order and waybill uploaded for it; as ORDER, and:
     uploaded_at         the earliest upload of this waybill for this order
+    uploaded_for_order  whether it was uploaded in the ordinary way, not (only) to send again for an after-sales case
     picked_up_at        the earliest `picked_up` scan of the waybill (after replacements, here and below)
     moved_at            the first scan later than that whose status is in `MOVING`
     first_hub_at        the first scan later than that whose status is in `AT_HUB`
@@ -23,6 +24,15 @@ SHIPMENT, one row per order and waybill uploaded for it; as ORDER, and:
 PICKUP, one row per pickup scan of a shipment that has several; as SHIPMENT, and:
     pickup_at, pickup_place, …                                      this scan
     first_pickup_place, …                                           the first pickup scan that names a city
+
+AFTERSALE, one row per after-sales case that was opened; as ORDER, and of each event the earliest:
+    opened_at           the request; of its kind refund_only or return_refund also refund_asked_at, of resend also resend_asked_at
+    wants_return        whether the goods go back
+    answered_at         the merchant's first answer, which is also agreed_at or rejected_at
+    return_uploaded_at  the buyer's return waybill
+    received_at         the merchant has the goods back
+    refunded_at, resent_at                                          the money, or other goods, are on their way
+    settled_at          the earliest of refunded_at, resent_at and the end of the case
 """
 
 from typing import Final

@@ -7,7 +7,7 @@ class PickupOverdue(DeadlineRule):
     """No pickup scan within 72 h of the payment.
 
     Source: Douyin, shipping times: within 72 hours the uploaded number must have its first pickup scan. It is asked of each
-    uploaded waybill; an order without any is `late_shipment`.
+    uploaded waybill; an order without any is `late_shipment`. What is sent again for an after-sales case has its own times.
 
     Known blind spots:
         A pickup that the carrier reports late is flagged until the report comes, and cleared then.
@@ -17,4 +17,5 @@ class PickupOverdue(DeadlineRule):
     limit_hours = 72
     by_default = False
     start = "paid_at"
+    only = "uploaded_for_order"
     met = "picked_up_at"

@@ -21,7 +21,7 @@ USAGE: Final = 2
 """Exit status for wrong usage or configuration."""
 
 _KAFKA: Final = ("bootstrap_servers", "orders_topic", "scans_topic")
-_JUDGING: Final = ("db", "lateness_days", "profiles_dir", "copy_every_seconds", "batch_records_max")
+_JUDGING: Final = ("db", "lateness_days", "warn_hours", "profiles_dir", "copy_every_seconds", "batch_records_max")
 _AWARE_TIME: Final = TypeAdapter[datetime](AwareDatetime)
 
 

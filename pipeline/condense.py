@@ -10,7 +10,8 @@ import polars as pl
 
 from detectors._facts import AT_HUB, DROPS, MOVING, PICKED_UP, STATUSES, TURNED_BACK
 from pipeline.arrays import NONE, Ints
-from pipeline.facts import KINDS, UNKNOWN, Facts
+from pipeline.facts import CASE_KINDS, CASE_WORDS, KINDS, UNKNOWN, Facts
+from schemas.events import AftersaleAnswer, AftersaleKind
 from schemas.frames import TIME
 
 _PAID, _CANCELLED, _ADDRESS_CHANGED, _EXEMPTED = range(len(KINDS))
@@ -31,8 +32,10 @@ class Views(NamedTuple):
     """And `waybill` (as uploaded) and the SHIPMENT columns."""
     pickup: pl.DataFrame
     """And the PICKUP columns; a shipment that was not picked up again has one row, and nulls in these."""
+    aftersale: pl.DataFrame
+    """And `case` and the AFTERSALE columns, without those of shipments."""
     exemptions: pl.DataFrame
-    """`order`, `rules` (bits), `extended_to` (null: exempt altogether)."""
+    """`order`, `rules` (bits), `extended_to` (null: exempt altogether), `applies_from` and `applies_until` (null: always)."""
 
 
 def condense(facts: Facts, orders: Ints) -> Views:
@@ -44,7 +47,12 @@ def condense(facts: Facts, orders: Ints) -> Views:
     known_orders = np.union1d(orders, sharing["order"].to_numpy())
     order_facts = facts.order_facts.frame(facts.facts_by_order.rows(known_orders))
 
-    first_uploads = uploads.group_by("order").agg(first_uploaded_at=pl.col("uploaded_at").min())
+    first_uploads = (
+        facts.uploads.frame(facts.uploads_by_order.rows(orders), "order", "case", "at")
+        .filter(pl.col("case") == NONE)
+        .group_by("order")
+        .agg(first_uploaded_at=pl.col("at").min().cast(TIME))
+    )
     details = _orders(order_facts, known_orders)
     in_view = details.filter(pl.col("order").is_in(pl.Series(orders).implode())) if len(sharing) else details
     by_order = in_view.join(first_uploads, on="order", how="left")
@@ -63,8 +71,8 @@ def condense(facts: Facts, orders: Ints) -> Views:
         .join(_reuses(facts, sharing, details), on=["order", "waybill"], how="left")
         .with_columns(pl.col("turned_back").fill_null(value=False))
     )
-    exemptions = order_facts.filter(pl.col("kind") == _EXEMPTED).select("order", "rules", _time("extended_to"))
-    return Views(by_order, shipment, shipment.join(pickups, on="scanned", how="left"), exemptions)
+    pickup = shipment.join(pickups, on="scanned", how="left")
+    return Views(by_order, shipment, pickup, _cases(facts, by_order), _exemptions(facts, order_facts, by_order))
 
 
 def _time(name: str) -> pl.Expr:
@@ -72,8 +80,10 @@ def _time(name: str) -> pl.Expr:
 
 
 def _earliest_uploads(facts: Facts, rows: Ints) -> pl.DataFrame:
-    uploads = facts.uploads.frame(rows, "order", "waybill", "at")
-    return uploads.group_by("order", "waybill").agg(uploaded_at=pl.col("at").min().cast(TIME))
+    uploads = facts.uploads.frame(rows, "order", "waybill", "case", "at")
+    return uploads.group_by("order", "waybill").agg(
+        uploaded_at=pl.col("at").min().cast(TIME), uploaded_for_order=(pl.col("case") == NONE).any()
+    )
 
 
 def _orders(facts: pl.DataFrame, orders: Ints) -> pl.DataFrame:
@@ -82,7 +92,9 @@ def _orders(facts: pl.DataFrame, orders: Ints) -> pl.DataFrame:
     facts = facts.sort("order", "at", "digest")
     paid = facts.filter(pl.col("kind") == _PAID).unique("order", keep="first", maintain_order=True)
     frame = pl.DataFrame({"order": orders}).join(
-        paid.select("order", "platform", "merchant", "place", *_IDENTITY, _hours(), paid_at=pl.col("at").cast(TIME)),
+        paid.select(
+            "order", "platform", "merchant", "category", "place", *_IDENTITY, _hours(), paid_at=pl.col("at").cast(TIME)
+        ),
         on="order",
         how="left",
     )
@@ -101,6 +113,63 @@ def _orders(facts: pl.DataFrame, orders: Ints) -> pl.DataFrame:
 
 def _hours() -> pl.Expr:
     return pl.when(pl.col("ship_within_hours") != NONE).then(pl.col("ship_within_hours")).alias("ship_within_hours")
+
+
+def _cases(facts: Facts, orders: pl.DataFrame) -> pl.DataFrame:
+    """Return a row per case that was opened: of each event the earliest, at one moment by what it says."""
+    owners = orders["order"].to_numpy()
+    frame = facts.case_facts.frame(facts.cases_by_order.rows(owners), "order", "case", "kind", "word", "at", "digest")
+    sent = facts.uploads.frame(facts.uploads_by_order.rows(owners), "case", "at").filter(pl.col("case") != NONE)
+    resent = sent.group_by("case").agg(resent_at=pl.col("at").min().cast(TIME))
+    first = frame.sort("at", "word", "digest").group_by("case", maintain_order=True)
+    opened, answered, returned, received, refunded, closed = (
+        pl.col("kind") == CASE_KINDS.index(kind)
+        for kind in ("aftersale_opened", "aftersale_answered", "return_waybill_uploaded", "return_received", "refunded",
+                     "aftersale_closed")
+    )  # fmt: skip
+    at, word = pl.col("at").cast(TIME), pl.col("word")
+    cases = first.agg(
+        pl.col("order").first(),
+        opened_at=at.filter(opened).first(),
+        of_kind=word.filter(opened).first(),
+        answered_at=at.filter(answered).first(),
+        answer=word.filter(answered).first(),
+        return_uploaded_at=at.filter(returned).first(),
+        received_at=at.filter(received).first(),
+        refunded_at=at.filter(refunded).first(),
+        closed_at=at.filter(closed).first(),
+    ).filter(pl.col("opened_at").is_not_null())
+    resend = pl.col("of_kind") == CASE_WORDS.index(AftersaleKind.RESEND)
+    agreed = pl.col("answer") == CASE_WORDS.index(AftersaleAnswer.AGREED)
+    return (
+        cases.join(resent, on="case", how="left")
+        .with_columns(
+            refund_asked_at=pl.when(~resend).then("opened_at"),
+            resend_asked_at=pl.when(resend).then("opened_at"),
+            wants_return=pl.col("of_kind") == CASE_WORDS.index(AftersaleKind.RETURN_REFUND),
+            agreed_at=pl.when(agreed).then("answered_at"),
+            rejected_at=pl.when(~agreed).then("answered_at"),
+            settled_at=pl.min_horizontal("refunded_at", "resent_at", "closed_at"),
+        )
+        .join(orders, on="order")
+    )
+
+
+def _exemptions(facts: Facts, order_facts: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
+    """Return the exemptions of `orders`, each order's own and those that it comes under."""
+    what = ("order", "rules", _time("extended_to"), _time("applies_from"), _time("applies_until"))
+    own = order_facts.filter(pl.col("kind") == _EXEMPTED).select(what)
+    if not len(facts.exemptions):
+        return own
+    of_many = pl.DataFrame({name: facts.exemptions[name] for name in facts.exemptions.names})
+    scoped = [own]
+    # By merchant they may be thousands, each for few orders.
+    by_merchant = orders.join(of_many.filter(pl.col("merchant") != NONE), on="merchant", suffix="_named")
+    others = orders.join(of_many.filter(pl.col("merchant") == NONE).drop("merchant"), how="cross", suffix="_named")
+    for under in (by_merchant, others):
+        on_platform = (pl.col("platform_named") == NONE) | (pl.col("platform_named") == pl.col("platform"))
+        scoped.append(under.filter(on_platform).select(what))
+    return pl.concat(scoped)
 
 
 def _trajectories(scans: pl.DataFrame, places: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

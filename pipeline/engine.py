@@ -15,16 +15,17 @@ import numpy as np
 import polars as pl
 
 from detectors._profiles import Profiles
-from pipeline.arrays import Ints
+from pipeline.arrays import NONE, Ints
 from pipeline.condense import condense
 from pipeline.decode import Decoded
-from pipeline.facts import FLAG_STATUSES, RULE_CODES, Facts, evidence_digest, split
-from pipeline.judge import Judge, Verdicts
+from pipeline.facts import FLAG_STATUSES, RULE_CODES, UNKNOWN, Facts, evidence_digest, split
+from pipeline.judge import KEYS, Judge, Verdicts
 from pipeline.store import Commit, Offset, Store
-from schemas.frames import EVENTS, FLAG_LOG, LETTERS, TIME
+from schemas.frames import EVENTS, FACTS, FLAG_LOG, LETTERS, TIME
 
-_OPEN, _CLEARED, _EXEMPT = range(len(FLAG_STATUSES))
-_KEYS: Final = ("order", "waybill", "rule")
+_OPEN, _CLEARED, _EXEMPT, _AT_RISK, _AVERTED = range(len(FLAG_STATUSES))
+_KEYS: Final = (*KEYS, "rule")
+_IDENTITY: Final = ("rule", "order_id", "carrier", "waybill_no", "aftersale_id")
 _ROWS_SWEPT_MIN: Final = 1_000_000
 """Below this, memory is not worth sweeping, rows."""
 _ORDERS_JUDGED_MAX: Final = 50_000
@@ -48,14 +49,25 @@ class Outcome(NamedTuple):
 class Engine:
     """Judges facts as they come. The store is the truth; memory is an index of it, rebuilt at the start."""
 
-    def __init__(self, store: Store, profiles: Profiles, lateness: timedelta = timedelta(days=7)) -> None:
+    def __init__(
+        self,
+        store: Store,
+        profiles: Profiles,
+        lateness: timedelta = timedelta(days=7),
+        *,
+        warn: timedelta | None = None,
+    ) -> None:
         """Rebuild memory from `store`.
 
-        `lateness` is how long subjects that wait for no deadline stay in memory after they were last heard of; facts that
-        come later are judged all the same, at the price of reading their subject back from the store.
+        Args:
+            store: Where everything is kept.
+            profiles: The rules of every platform.
+            lateness: How long subjects that wait for no deadline stay in memory after they were last heard of. Facts that come
+                later are judged all the same, at the price of reading their subject back from the store.
+            warn: How long before its deadline an obligation is flagged as at risk; None: not at all.
         """
         self._store = store
-        self._judge = Judge(profiles)
+        self._judge = Judge(profiles, warn)
         self._lateness = _micros(lateness)
         self._facts = Facts()
         self.clock: datetime | None = store.clock()
@@ -113,7 +125,7 @@ class Engine:
         known_rows = self._facts.flags_by_order.rows(orders)
         known = self._facts.flags.frame(known_rows).with_columns(row=pl.Series(known_rows))
         views = condense(self._facts, orders)
-        verdicts = self._judge.verdicts(views, self._facts.platforms, as_of, known)
+        verdicts = self._judge.verdicts(views, self._facts, as_of, known)
         self._facts.set_due(verdicts.due["order"].to_numpy(), verdicts.due["due"].to_numpy())
         return self._reconcile(verdicts, known, now)
 
@@ -121,40 +133,30 @@ class Engine:
         """Bring the flags in memory to what now holds, and return what that changes as `FLAG_LOG` rows."""
         before = known.rename({name: f"{name}_before" for name in ("status", "violated_at", "detected_at", "evidence")})
         both = verdicts.flags.join(before, on=_KEYS, how="left")
-        violated = pl.col("violated_at").is_not_null()
-        status = pl.when(violated & pl.col("exempt")).then(_EXEMPT).when(violated).then(_OPEN).otherwise(_CLEARED)
         both = both.with_columns(
-            status=status.cast(pl.UInt8),
+            status=_status().cast(pl.UInt8),
             violated_at=pl.coalesce("violated_at", pl.col("violated_at_before").cast(TIME)),
             digest=pl.Series(evidence_digest(both["evidence"])),
         )
-        was, is_ = pl.col("status_before"), pl.col("status")
-        same = (pl.col("digest") == pl.col("evidence_before")) & (
-            pl.col("violated_at").to_physical() == pl.col("violated_at_before")
-        )
-        change = (
-            pl.when(was.is_null() & (is_ == _CLEARED)).then(None)
-            .when(was.is_null() & (is_ == _OPEN)).then(pl.lit("opened"))
-            .when(is_ == _CLEARED).then(pl.when(was != _CLEARED).then(pl.lit("cleared")))
-            .when((is_ == _EXEMPT) & (was.is_null() | (was != _EXEMPT))).then(pl.lit("exempted"))
-            .when(is_ != was).then(pl.lit("reopened"))
-            .when(~same).then(pl.lit("amended"))
-        )  # fmt: skip
+        change = _change()
         changed = both.with_columns(change=change).filter(pl.col("change").is_not_null())
         if not len(changed):
             return FLAG_LOG.to_frame()
-        changed = changed.with_columns(detected_at=pl.coalesce("detected_at_before", pl.lit(now)))
+        # A warning is no detection, and a flag that was only ever a warning has none.
+        first = pl.when(pl.col("status").is_in([_OPEN, _EXEMPT])).then(pl.lit(now)).otherwise(pl.lit(UNKNOWN))
+        detected = pl.when(_was_violated()).then(pl.col("detected_at_before")).otherwise(first)
+        changed = changed.with_columns(detected_at=detected)
         self._keep(changed)
         return self._as_log(changed, now)
 
     def _keep(self, changed: pl.DataFrame) -> None:
         flags = self._facts.flags
         columns = changed.select(
-            "order", "waybill", "rule", "status", "detected_at", "row",
+            *_KEYS, "status", "detected_at", "row",
             violated_at=pl.col("violated_at").to_physical(), evidence="digest",
         )  # fmt: skip
         old = columns.filter(pl.col("row").is_not_null())
-        for name in ("status", "violated_at", "evidence"):
+        for name in ("status", "violated_at", "detected_at", "evidence"):
             flags[name][old["row"].to_numpy()] = old[name].to_numpy()
         new = columns.filter(pl.col("row").is_null())
         flags.append({name: new[name].to_numpy() for name in flags.names}, len(new))
@@ -169,19 +171,20 @@ class Engine:
                 facts.waybills.names(changed["waybill"].to_numpy()),
                 facts.platforms.names(changed["platform"].fill_null(-1).to_numpy()),
                 facts.merchants.names(changed["merchant"].fill_null(-1).to_numpy()),
+                facts.cases.names(changed["case"].to_numpy()).select("aftersale_id"),
             ],
             how="horizontal",
         )
         log = changed.drop("platform").hstack(names).with_columns(
             rule=pl.col("rule").replace_strict(range(len(RULE_CODES)), RULE_CODES, return_dtype=pl.String),
             status=pl.col("status").replace_strict(range(len(FLAG_STATUSES)), FLAG_STATUSES, return_dtype=pl.String),
-            detected_at=pl.col("detected_at").cast(TIME),
+            detected_at=pl.when(pl.col("detected_at") != UNKNOWN).then(pl.col("detected_at")).cast(TIME),
             cleared_at=pl.when(cleared).then(at),
             changed_at=at,
             reason=_reason(),
             evidence=pl.col("evidence").fill_null("{}"),
         )  # fmt: skip
-        ids = [_flag_id(*key) for key in log.select("rule", "order_id", "carrier", "waybill_no").iter_rows()]
+        ids = [_flag_id(*key) for key in log.select(_IDENTITY).iter_rows()]
         return log.with_columns(flag_id=pl.Series(ids, dtype=pl.String)).select(FLAG_LOG.names()).cast(FLAG_LOG)
 
     def _bring_back(self, facts: Mapping[str, pl.DataFrame], now: int) -> None:
@@ -211,7 +214,7 @@ class Engine:
             self._rows_to_sweep_at = max(2 * self._facts.rows(), _ROWS_SWEPT_MIN)
 
     def _restore(self) -> None:
-        for table in ("order_facts", "uploads", "scans", "replacements"):
+        for table in FACTS:
             for frame in self._store.facts(table):
                 self._facts.add({table: frame}, _latest(frame["received_at"]))
         self._facts.restore_flags(self._store.flags())
@@ -226,21 +229,61 @@ class Engine:
         return _since_epoch(self.clock) if self.clock is not None else _latest(events["received_at"])
 
 
+def _was_violated() -> pl.Expr:
+    return (pl.col("detected_at_before") != UNKNOWN).fill_null(value=False)
+
+
+def _status() -> pl.Expr:
+    violated = pl.col("violated_at").is_not_null() & ~pl.col("at_risk")
+    over = pl.when(_was_violated()).then(_CLEARED).otherwise(_AVERTED)
+    return (
+        pl.when(violated & pl.col("exempt")).then(_EXEMPT).when(violated).then(_OPEN)
+        .when(pl.col("at_risk")).then(_AT_RISK).otherwise(over)
+    )  # fmt: skip
+
+
+def _change() -> pl.Expr:
+    """Name what became of a flag, from its status before (null: it was not known) and now; null: nothing."""
+    was, is_ = pl.col("status_before").fill_null(_AVERTED), pl.col("status")
+    same = (pl.col("digest") == pl.col("evidence_before")) & (
+        pl.col("violated_at").to_physical() == pl.col("violated_at_before")
+    )
+    over = is_.is_in([_CLEARED, _AVERTED])
+    became = is_.replace_strict(
+        [_OPEN, _CLEARED, _EXEMPT, _AT_RISK, _AVERTED], ["opened", "cleared", "exempted", "warned", "averted"]
+    )
+    return (
+        pl.when((is_ == _OPEN) & (was != _OPEN) & _was_violated()).then(pl.lit("reopened"))
+        .when(is_ != was).then(became)
+        .when(~over & ~same).then(pl.lit("amended"))
+    )  # fmt: skip
+
+
 def _reason() -> pl.Expr:
     before, change = pl.col("violated_at_before"), pl.col("change")
+    extended = pl.col("extended_to").to_physical() >= before
     cleared = (
-        pl.when(pl.col("cancelled_at").to_physical() <= before).then(pl.lit("the order had been cancelled in time"))
-        .when(pl.col("extended_to").to_physical() >= before).then(pl.lit("an exemption moved the deadline"))
+        pl.when(~pl.col("judged")).then(pl.lit("the platform's rules no longer ask this of the order"))
+        .when((pl.col("lifted_at").to_physical() <= before) & pl.col("case").eq(NONE))
+        .then(pl.lit("the order had been cancelled in time"))
+        .when(pl.col("lifted_at").to_physical() <= before).then(pl.lit("the case had been settled in time"))
+        .when(extended).then(pl.lit("an exemption moved the deadline"))
         .otherwise(pl.lit("a fact that arrived late shows that it was not violated"))
     )  # fmt: skip
     return (
-        pl.when(change == "cleared").then(cleared).when(change == "exempted").then(pl.lit("an exemption was granted"))
-    )
+        pl.when(change == "cleared").then(cleared)
+        .when(change == "exempted").then(pl.lit("an exemption was granted"))
+        .when(change == "warned").then(pl.when(extended).then(pl.lit("an exemption moved the deadline")))
+        .when(change == "averted").then(pl.lit("met or lifted before the deadline"))
+    )  # fmt: skip
 
 
-def _flag_id(rule: str, order_id: str, carrier: str | None, waybill_no: str | None) -> str:
+def _flag_id(
+    rule: str, order_id: str, carrier: str | None, waybill_no: str | None, aftersale_id: str | None = None
+) -> str:
     """Return the identity of a violation: the same for ever, on every machine."""
-    key = json.dumps([rule, order_id, carrier, waybill_no], ensure_ascii=False, separators=(",", ":"))
+    about = [rule, order_id, carrier, waybill_no] + ([aftersale_id] if aftersale_id is not None else [])
+    key = json.dumps(about, ensure_ascii=False, separators=(",", ":"))
     return blake2b(key.encode(), digest_size=16).hexdigest()
 
 

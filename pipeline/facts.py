@@ -16,6 +16,7 @@ from detectors import RULES
 from detectors._facts import STATUSES
 from pipeline.arrays import ABSENT, NONE, Bools, Chains, Ints, Keys, Table
 from pipeline.places import resolve, squash
+from schemas.events import AftersaleAnswer, AftersaleKind
 from schemas.frames import FACTS
 
 Times = npt.NDArray[np.int64]
@@ -26,7 +27,18 @@ UNKNOWN: Final = np.iinfo(np.int64).min
 """No time given."""
 
 KINDS: Final = ("order_paid", "order_cancelled", "address_changed", "exemption_granted")
-FLAG_STATUSES: Final = ("open", "cleared", "exempt")
+CASE_KINDS: Final = (
+    "aftersale_opened",
+    "aftersale_answered",
+    "return_waybill_uploaded",
+    "return_received",
+    "refunded",
+    "aftersale_closed",
+)
+CASE_WORDS: Final = tuple(sorted((*AftersaleKind, *AftersaleAnswer)))
+"""What a case is of, and what it was answered."""
+FLAG_STATUSES: Final = ("open", "cleared", "exempt", "at_risk", "averted")
+"""`averted`: it was at risk, never violated, and is nothing any more."""
 RULE_CODES: Final = tuple(RULES)
 
 _ORDER_FACTS: Final = {
@@ -37,19 +49,41 @@ _ORDER_FACTS: Final = {
     "platform": np.int32,
     "merchant": np.int32,
     "ship_within_hours": np.int32,
+    "category": np.int32,
     "place": np.int32,
     "name": np.uint64,
     "phone": np.uint64,
     "address": np.uint64,
     "rules": np.uint64,
     "extended_to": np.int64,
+    "applies_from": np.int64,
+    "applies_until": np.int64,
 }
-_UPLOADS: Final = {"order": np.int32, "waybill": np.int32, "at": np.int64, "digest": np.uint64}
+_UPLOADS: Final = {"order": np.int32, "waybill": np.int32, "case": np.int32, "at": np.int64, "digest": np.uint64}
 _SCANS: Final = {"waybill": np.int32, "at": np.int64, "status": np.uint8, "place": np.int32, "digest": np.uint64}
 _REPLACEMENTS: Final = {"waybill": np.int32, "new": np.int32, "at": np.int64, "digest": np.uint64}
+_CASE_FACTS: Final = {
+    "order": np.int32,
+    "case": np.int32,
+    "kind": np.uint8,
+    "word": np.uint8,
+    "at": np.int64,
+    "digest": np.uint64,
+}
+_EXEMPTIONS: Final = {
+    "platform": np.int32,
+    "merchant": np.int32,
+    "division": np.int32,
+    "rules": np.uint64,
+    "extended_to": np.int64,
+    "applies_from": np.int64,
+    "applies_until": np.int64,
+    "digest": np.uint64,
+}
 _FLAGS: Final = {
     "order": np.int32,
     "waybill": np.int32,
+    "case": np.int32,
     "rule": np.uint8,
     "status": np.uint8,
     "violated_at": np.int64,
@@ -77,21 +111,29 @@ class Facts:
         self.waybills = Keys("carrier", "waybill_no")
         self.platforms = Keys("platform")
         self.merchants = Keys("merchant_id")
+        self.categories = Keys("category")
+        self.cases = Keys("order_id", "aftersale_id")
         self.places = _Places()
         self.order_facts, self.facts_by_order = Table(_ORDER_FACTS), Chains()
         self.uploads, self.uploads_by_order, self.uploads_by_waybill = Table(_UPLOADS), Chains(), Chains()
         self.scans, self.scans_by_waybill = Table(_SCANS), Chains()
         self.replacements = Table(_REPLACEMENTS)
         self.replacements_by_old, self.replacements_by_new = Chains(), Chains()
+        self.case_facts, self.cases_by_order = Table(_CASE_FACTS), Chains()
+        self.case_state = Table({"order": np.int32})
+        self.exemptions = Table(_EXEMPTIONS)
+        """Of many orders each, by what they have in common. All of them stay: they are few, and new orders may come under them."""
         self.flags, self.flags_by_order = Table(_FLAGS), Chains()
         self.order_state = Table({"due": np.int64, "touched": np.int64})
         self.waybill_state = Table({"replaced_by": np.int32, "touched": np.int64})
 
     def missing(self, facts: Mapping[str, pl.DataFrame]) -> tuple[pl.Series, pl.DataFrame]:
         """Return the order ids and waybills of `facts` whose own facts are in the database only."""
-        orders = [frame.select("order_id") for name, frame in facts.items() if name in {"order_facts", "uploads"}]
+        orders = [frame.select("order_id") for frame in facts.values() if "order_id" in frame.columns]
         waybills = [
-            frame.select("carrier", "waybill_no") for name, frame in facts.items() if "waybill_no" in frame.columns
+            facts[name].select("carrier", "waybill_no")
+            for name in ("uploads", "scans", "replacements")
+            if name in facts
         ]
         if "replacements" in facts:
             waybills.append(facts["replacements"].select(carrier="new_carrier", waybill_no="new_waybill_no"))
@@ -123,6 +165,12 @@ class Facts:
         if (frame := facts.get("replacements")) is not None and len(frame):
             new["replacements"], old_ids = self._add_replacements(frame)
             waybills.append(old_ids)
+        if (frame := facts.get("aftersale_facts")) is not None and len(frame):
+            new["aftersale_facts"], ids = self._add_case_facts(frame)
+            orders.append(ids)
+        if (frame := facts.get("exemptions")) is not None and len(frame):
+            new["exemptions"], ids = self._add_exemptions(frame)
+            orders.append(ids)
         touched = Touched(*(np.unique(np.concatenate(ids)) for ids in (orders, waybills, identities)))
         self._grow_state()
         for state, ids in ((self.order_state, touched.orders), (self.waybill_state, touched.waybills)):
@@ -172,6 +220,7 @@ class Facts:
         rows: dict[str, npt.ArrayLike] = {
             "order": owners,
             "waybill": _where_given(self.waybills.add, flags, "waybill_no"),
+            "case": self._case_ids(flags, owners),
             "rule": flags["rule"].replace_strict(RULE_CODES, range(len(RULE_CODES)), return_dtype=pl.UInt8).to_numpy(),
             "status": _code(flags["status"], FLAG_STATUSES),
             "violated_at": _micros(flags["violated_at"]),
@@ -203,7 +252,7 @@ class Facts:
     def rows(self) -> int:
         """Return how many rows are in memory, of all tables."""
         tables = (self.order_state, self.waybill_state, self.order_facts, self.uploads, self.scans, self.replacements)
-        return sum(len(table) for table in tables)
+        return sum(len(table) for table in (*tables, self.case_facts))
 
     def size(self) -> dict[str, int]:
         """Return how much is in memory, by kind of thing."""
@@ -230,12 +279,13 @@ class Facts:
             "platform": _where_given(self.platforms.add, frame, "platform"),
             "merchant": _where_given(self.merchants.add, frame, "merchant_id"),
             "ship_within_hours": frame["ship_within_hours"].fill_null(NONE).to_numpy(),
+            "category": _where_given(self.categories.add, frame, "category"),
             "place": self.places.add(frame),
             "name": _hash_or_0(frame.select(pl.col("name_hash"))),
             "phone": _hash_or_0(frame.select(pl.col("phone_hash"))),
             "address": _hash_or_0(frame.select(address)),
             "rules": _rule_bits(frame["rules"]),
-            "extended_to": _micros(frame["extended_to"]),
+            **{name: _micros(frame[name]) for name in ("extended_to", "applies_from", "applies_until")},
         }
         self.order_facts.append(rows, len(frame))
         self.facts_by_order.append(owners, len(self.orders))
@@ -245,8 +295,14 @@ class Facts:
         orders, waybills, digest = self.orders.add(frame), self.waybills.add(frame), _digest(frame)
         new = self._unknown(orders, digest, self.uploads, self.uploads_by_order)
         frame, orders, waybills, digest = frame.filter(new), orders[new], waybills[new], digest[new]
-        at = _micros(frame["occurred_at"])
-        self.uploads.append({"order": orders, "waybill": waybills, "at": at, "digest": digest}, len(frame))
+        rows: dict[str, npt.ArrayLike] = {
+            "order": orders,
+            "waybill": waybills,
+            "case": self._case_ids(frame, orders),
+            "at": _micros(frame["occurred_at"]),
+            "digest": digest,
+        }
+        self.uploads.append(rows, len(frame))
         self.uploads_by_order.append(orders, len(self.orders))
         self.uploads_by_waybill.append(waybills, len(self.waybills))
         return frame, orders, waybills
@@ -282,6 +338,58 @@ class Facts:
         self.waybill_state["replaced_by"][latest["waybill"].to_numpy()] = latest["new"].to_numpy()
         return frame, old
 
+    def _add_case_facts(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Ints]:
+        orders, digest = self.orders.add(frame), _digest(frame)
+        new = self._unknown(orders, digest, self.case_facts, self.cases_by_order)
+        frame, orders, digest = frame.filter(new), orders[new], digest[new]
+        words = pl.coalesce("kind", "answer").fill_null(CASE_WORDS[0])
+        rows: dict[str, npt.ArrayLike] = {
+            "order": orders,
+            "case": self._case_ids(frame, orders),
+            "kind": _code(frame["type"], CASE_KINDS),
+            "word": _code(frame.select(words).to_series(), CASE_WORDS),
+            "at": _micros(frame["occurred_at"]),
+            "digest": digest,
+        }
+        self.case_facts.append(rows, len(frame))
+        self.cases_by_order.append(orders, len(self.orders))
+        return frame, orders
+
+    def _case_ids(self, frame: pl.DataFrame, orders: Ints) -> Ints:
+        """Return the id of each row's case, `NONE` where it has none; `orders` are the rows' orders."""
+        given = frame["aftersale_id"].is_not_null().to_numpy()
+        ids = np.full(len(frame), NONE, np.int32)
+        if given.any():
+            ids[given] = self.cases.add(frame.filter(pl.Series(given)))
+            if (count := len(self.cases) - len(self.case_state)) > 0:
+                self.case_state.append({"order": NONE}, count)
+            self.case_state["order"][ids[given]] = orders[given]
+        return ids
+
+    def _add_exemptions(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Ints]:
+        """Add exemptions of many orders, and return those that were new and the orders in memory that come under them."""
+        digest = _digest(frame)
+        new = np.zeros(len(frame), np.bool_)
+        new[np.unique(digest, return_index=True)[1]] = True
+        new &= ~np.isin(digest, self.exemptions["digest"])
+        frame = frame.filter(new)
+        rows: dict[str, npt.ArrayLike] = {
+            "platform": _where_given(self.platforms.add, frame, "platform"),
+            "merchant": _where_given(self.merchants.add, frame, "merchant_id"),
+            "division": NONE,
+            "rules": _rule_bits(frame["rules"]),
+            **{name: _micros(frame[name]) for name in ("extended_to", "applies_from", "applies_until")},
+            "digest": digest[new],
+        }
+        added = self.exemptions.frame(self.exemptions.append(rows, len(frame)))
+        touched = np.zeros(len(self.order_facts), np.bool_)
+        for platform, merchant in added.select("platform", "merchant").unique().iter_rows():
+            covered = np.ones(len(self.order_facts), np.bool_)
+            for name, value in (("platform", platform), ("merchant", merchant)):
+                covered &= (value == NONE) | (self.order_facts[name] == value)
+            touched |= covered
+        return frame, np.unique(self.order_facts["order"][touched])
+
     @staticmethod
     def _unknown(owners: Ints, digest: npt.NDArray[np.uint64], table: Table, chains: Chains) -> npt.NDArray[np.bool_]:
         """Return which rows are facts seen for the first time: neither in the table nor earlier among these."""
@@ -301,6 +409,7 @@ class Facts:
         kept = Facts()
         kept.orders, kept.waybills = self.orders.kept(keep_order), self.waybills.kept(keep_waybill)
         kept.platforms, kept.merchants, kept.places = self.platforms, self.merchants, self.places
+        kept.categories, kept.exemptions = self.categories, self.exemptions
         new_order, new_waybill = _renumbered(keep_order), _renumbered(keep_waybill)
         kept.order_state = _filtered(self.order_state, keep_order)
         kept.waybill_state = _filtered(self.waybill_state, keep_waybill)
@@ -308,11 +417,15 @@ class Facts:
         replaced_by[:] = np.where(replaced_by >= 0, new_waybill[replaced_by], NONE)
         by_order, by_waybill = ("order", new_order), ("waybill", new_waybill)
         kept.order_facts = _filtered(self.order_facts, keep_order[self.order_facts["order"]], by_order)
-        kept.uploads = _filtered(self.uploads, keep_order[self.uploads["order"]], by_order, by_waybill)
+        keep_case = keep_order[self.case_state["order"]]
+        kept.cases, by_case = self.cases.kept(keep_case), ("case", _renumbered(keep_case))
+        kept.case_state = _filtered(self.case_state, keep_case, by_order)
+        kept.case_facts = _filtered(self.case_facts, keep_order[self.case_facts["order"]], by_order, by_case)
+        kept.uploads = _filtered(self.uploads, keep_order[self.uploads["order"]], by_order, by_waybill, by_case)
         kept.scans = _filtered(self.scans, keep_waybill[self.scans["waybill"]], by_waybill)
         kept_replacements = keep_waybill[self.replacements["waybill"]]
         kept.replacements = _filtered(self.replacements, kept_replacements, by_waybill, ("new", new_waybill))
-        kept.flags = _filtered(self.flags, keep_order[self.flags["order"]], by_order, by_waybill)
+        kept.flags = _filtered(self.flags, keep_order[self.flags["order"]], by_order, by_waybill, by_case)
         for chains, table, owner, owners in (
             (kept.facts_by_order, kept.order_facts, "order", kept.orders),
             (kept.uploads_by_order, kept.uploads, "order", kept.orders),
@@ -320,6 +433,7 @@ class Facts:
             (kept.scans_by_waybill, kept.scans, "waybill", kept.waybills),
             (kept.replacements_by_old, kept.replacements, "waybill", kept.waybills),
             (kept.replacements_by_new, kept.replacements, "new", kept.waybills),
+            (kept.cases_by_order, kept.case_facts, "order", kept.orders),
             (kept.flags_by_order, kept.flags, "order", kept.orders),
         ):
             chains.append(table[owner], len(owners))
@@ -346,15 +460,21 @@ class _Places:
 
 
 _NO_IDS: Final = np.empty(0, np.int32)
+_TABLE_OF: Final = {
+    **dict.fromkeys(KINDS, "order_facts"),
+    **dict.fromkeys(("waybill_uploaded", "resend_shipped"), "uploads"),
+    "scan": "scans",
+    "waybill_replaced": "replacements",
+    **dict.fromkeys(CASE_KINDS, "aftersale_facts"),
+}
+"""Where an event's fact goes, by type; exemptions of many orders have a table of their own."""
 
 
 def split(events: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """Return `EVENTS` rows as facts, by table of `FACTS`; only tables that have any."""
-    tables = events["type"].replace_strict(
-        [*KINDS, "waybill_uploaded", "scan", "waybill_replaced"],
-        ["order_facts"] * len(KINDS) + ["uploads", "scans", "replacements"],
-        return_dtype=pl.String,
-    )
+    tables = events["type"].replace_strict(list(_TABLE_OF), list(_TABLE_OF.values()), return_dtype=pl.String)
+    many = (events["type"] == "exemption_granted") & events["order_id"].is_null()
+    tables = tables.set(many, "exemptions")
     parts = {name: events.filter(tables == name).select(schema.names()) for name, schema in FACTS.items()}
     return {name: part for name, part in parts.items() if len(part)}
 

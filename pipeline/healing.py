@@ -15,8 +15,8 @@ import duckdb
 
 from pipeline.copying import copy_durably, sync_folder
 
-FORMAT: Final = 1
-"""The version of the tables. A file of a newer one is refused."""
+FORMAT: Final = 2
+"""The version of the tables. A file of a newer one is refused, one of an older one is upgraded."""
 
 CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
     # Only explicit checkpoints, and every row through the log: nothing else may write to the file itself.

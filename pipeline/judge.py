@@ -1,130 +1,237 @@
 """Asks the rules about views: which flags hold of some orders by their facts and the clock."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-import numpy as np
 import polars as pl
 
 from detectors import RULES, DeadlineRule, Given, Rule, View, deadline_of
-from detectors._profiles import Profiles
-from pipeline.arrays import NONE, Keys
+from detectors._profiles import Edition, Profiles, RuleSettings
+from pipeline.arrays import NONE
 from pipeline.condense import Views
-from pipeline.facts import NEVER
+from pipeline.facts import NEVER, Facts
 from schemas.frames import TIME
 
-_KEYS: Final = ("order", "waybill")
+KEYS: Final = ("order", "waybill", "case")
+"""What a flag is about, besides its rule; `NONE` where it is not about one."""
+_CATEGORIES_MAX: Final = 2**31
+"""More than the ids of categories: `edition * _CATEGORIES_MAX + category` is a key of its own."""
 
 
 class Verdicts(NamedTuple):
     """What holds of the orders asked about."""
 
     flags: pl.DataFrame
-    """`order`, `waybill` (`NONE` for rules about orders), `rule` (position), `violated_at` (null: no violation), `exempt`,
-    `evidence`, `platform`, `merchant`, `clause`, `cancelled_at`, `extended_to`. A row per violation, and per known flag."""
+    """`KEYS`, `rule` (position), `violated_at` (of an obligation at risk: its deadline; null: neither), `at_risk`, `exempt`,
+    `evidence`, `platform`, `merchant`, what the profile says of the rule (`clause`, `severity`, …), and what a reason may be made
+    of: `judged`, `lifted_at`, `extended_to`. A row per violation, per obligation at risk, and per known flag."""
     due: pl.DataFrame
     """`order` and `due`: when the clock alone may change a flag (µs), `NEVER` if it cannot."""
 
 
 class Judge:
-    """The rules, with the limits of every platform."""
+    """The rules, with the limits of every platform, version and promotion.
 
-    def __init__(self, profiles: Profiles) -> None:
-        self._platforms = pl.DataFrame({"platform": [profile.platform for profile in profiles.every]})
-        self._settings = {code: [profile.settings(code) for profile in profiles.every] for code in RULES}
+    Args:
+        profiles: The platforms.
+        warn: How long before their deadlines obligations are at risk; None: they never are.
+    """
 
-    def verdicts(self, views: Views, platforms: Keys, as_of: int | None, known: pl.DataFrame) -> Verdicts:
+    def __init__(self, profiles: Profiles, warn: timedelta | None = None) -> None:
+        self._warn = warn
+        self._editions = profiles.editions()
+        self._settings = {code: [edition.rules[code] for edition in self._editions] for code in RULES}
+        self._excluded = [profiles.of(edition.platform).excluded_categories for edition in self._editions]
+
+    def verdicts(self, views: Views, facts: Facts, as_of: int | None, known: pl.DataFrame) -> Verdicts:
         """Judge `views` at the clock `as_of` (µs), and show the present evidence of the flags in `known` as well.
 
-        `platforms` gives the ids of platforms in the views; `known` has `order`, `waybill` and `rule`.
+        `facts` gives the names behind the ids in the views; `known` has `KEYS` and `rule`.
         """
-        ids = platforms.find(self._platforms)
-        profile = pl.col("platform").replace_strict(
-            ids[ids >= 0], np.flatnonzero(ids >= 0), default=0, return_dtype=pl.Int64
-        )
         clock = pl.lit(as_of, pl.Int64).cast(TIME)
         flags, due = [], [views.order.select("order", due=pl.lit(NEVER))]
         for view in View:
-            frame: pl.DataFrame = getattr(views, view).with_columns(profile=profile)
+            frame: pl.DataFrame = getattr(views, view)
             rules = {code: rule for code, rule in RULES.items() if rule.view is view}
-            frame, given = self._asked(frame, rules, views.exemptions, clock)
+            frame, given = self._asked(self._by_profile(frame, view, facts), rules, views.exemptions, clock)
             waiting = pl.min_horizontal(pl.col(_due(code)) for code in rules).to_physical().fill_null(NEVER)
             due.append(frame.select("order", due=waiting))
-            if view is View.ORDER:
-                frame = frame.with_columns(waybill=pl.lit(NONE, pl.Int32))
+            frame = frame.with_columns(pl.lit(NONE, pl.Int32).alias(key) for key in KEYS if key not in frame.columns)
             # Most rows are in order: the rest of the work is about the few that are not, or were not.
             violated = frame.filter(pl.any_horizontal(pl.col(code).is_not_null() for code in rules))
-            present = frame.join(known, on=_KEYS, how="semi") if len(known) else frame.clear()
+            present = frame.join(known, on=KEYS, how="semi") if len(known) else frame.clear()
             for nth, code in enumerate(RULES):
                 if code in rules:
-                    asked = present.filter(pl.col(code).is_null()).join(known.filter(rule=nth), on=_KEYS, how="semi")
+                    asked = present.filter(pl.col(code).is_null()).join(known.filter(rule=nth), on=KEYS, how="semi")
                     rows = pl.concat([violated.filter(pl.col(code).is_not_null()), asked])
                     flags.append(self._flags(rows, code, given[code]))
         return Verdicts(pl.concat(flags), pl.concat(due).group_by("order").agg(pl.col("due").min()))
 
+    # What the profile says of each row
+
+    def _by_profile(self, frame: pl.DataFrame, view: View, facts: Facts) -> pl.DataFrame:
+        """Add `edition` and `excluded`, and let the category, then a promotion, say how long orders may take."""
+        frame = frame.with_columns(edition=self._edition(view, facts))
+        categories = facts.categories.find(
+            pl.DataFrame({"category": self._named_categories()}, schema=facts.categories.schema)
+        )
+        ids = dict(zip(self._named_categories(), categories.tolist(), strict=True))
+        key = pl.col("edition").cast(pl.Int64) * _CATEGORIES_MAX + pl.col("category")
+
+        def of_category(values: Mapping[tuple[int, str], Any], dtype: pl.DataType) -> pl.Expr:
+            known = {at * _CATEGORIES_MAX + ids[name]: value for (at, name), value in values.items() if ids[name] >= 0}
+            if not known:
+                return pl.lit(None, dtype)
+            return key.replace_strict(list(known), list(known.values()), default=None, return_dtype=dtype)
+
+        excluded = {(at, name): True for at, names in enumerate(self._excluded) for name in names}
+        frame = frame.with_columns(excluded=of_category(excluded, pl.Boolean()).fill_null(value=False))
+        if view is not View.ORDER:
+            return frame
+        shipping = {
+            (at, name): said for at, one in enumerate(self._editions) for name, said in one.shipping_categories.items()
+        }
+        hours_max = of_category({of: said.hours_max for of, said in shipping.items()}, pl.Int32())
+        hours = of_category({of: said.hours for of, said in shipping.items()}, pl.Int32())
+        promised = pl.col("ship_within_hours")
+        counts = promised.is_not_null() & (promised <= hours_max).fill_null(value=True)
+        promoted = [at for at, one in enumerate(self._editions) if one.promotes_shipping]
+        return frame.with_columns(
+            ship_within_hours=pl.when(~pl.col("edition").is_in(promoted)).then(
+                pl.when(counts).then(promised).otherwise(hours)
+            )
+        )
+
+    def _named_categories(self) -> list[str]:
+        named = {name for names in self._excluded for name in names}
+        return sorted(named.union(*(edition.shipping_categories for edition in self._editions)))
+
+    def _edition(self, view: View, facts: Facts) -> pl.Expr:
+        """Return the position of the edition that judges a row: by platform, by the time of the act, by that of payment."""
+        names = sorted({edition.platform for edition in self._editions[1:]} - {self._editions[0].platform})
+        ids = dict(zip(names, facts.platforms.find(pl.DataFrame({"platform": names})).tolist(), strict=True))
+        first = {edition.platform: at for at, edition in reversed(list(enumerate(self._editions)))}
+        known = {ids[name]: first[name] for name in names if ids[name] >= 0}
+        platform = pl.col("platform")
+        position = platform.replace_strict(list(known), list(known.values()), default=0, return_dtype=pl.Int32)
+        for at, edition in enumerate(self._editions):
+            if at == first[edition.platform]:
+                continue
+            if edition.platform in ids:
+                applies = platform == ids[edition.platform]
+            else:
+                applies = ~platform.is_in(list(known)).fill_null(value=False)
+            position = pl.when(applies & _holds(edition, view)).then(pl.lit(at, pl.Int32)).otherwise(position)
+        return position
+
+    def _per_edition(self, code: str, value: Callable[[RuleSettings], Any], dtype: pl.DataType) -> pl.Expr:
+        """Return what the row's edition says of the rule `code`."""
+        values = pl.Series([value(settings) for settings in self._settings[code]], dtype=dtype)
+        if values.n_unique() == 1:
+            return pl.lit(values[0], dtype)
+        return pl.col("edition").replace_strict(range(len(values)), values, return_dtype=dtype)
+
+    # The rules
+
     def _asked(
         self, frame: pl.DataFrame, rules: dict[str, Rule], exemptions: pl.DataFrame, clock: pl.Expr
     ) -> tuple[pl.DataFrame, dict[str, Given]]:
-        """Return `frame` with each rule's answers, and what each rule was given."""
+        """Return `frame` with each rule's answers, and what each rule was given.
+
+        A rule that counts from another's deadline comes after it: `RULES` is in that order.
+        """
         given: dict[str, Given] = {}
-        for code in rules:
-            frame, extended_to = _with_exemptions(frame, code, exemptions)
-            given[code] = Given(self._per_profile(code, "limit"), extended_to, clock)
-        frame = frame.with_columns(
-            rule.deadline(given[code]).alias(deadline_of(code))
-            for code, rule in rules.items()
-            if isinstance(rule, DeadlineRule) and rule.after is None
-        )
-        answers: list[pl.Expr] = []
         for code, rule in rules.items():
-            enabled = self._per_profile(code, "enabled")
-            answers.append(pl.when(enabled).then(rule.violated_at(given[code])).cast(TIME).alias(code))
-            answers.append(pl.when(enabled).then(rule.due_at(given[code])).cast(TIME).alias(_due(code)))
+            limit = self._per_edition(code, _limit, pl.Duration("us"))
+            given[code] = Given(limit, pl.lit(None, TIME), clock)
+            judged = self._per_edition(code, lambda said: said.enabled, pl.Boolean()) & ~pl.col("excluded")
+            frame = frame.with_columns(judged.alias(_judged(code)))
+            # Exemptions of a period are for what was due, or else violated, in it.
+            moment = (
+                rule.unmoved_deadline(given[code]) if isinstance(rule, DeadlineRule) else rule.violated_at(given[code])
+            )
+            frame, extended_to = _with_exemptions(frame, code, exemptions, moment)
+            given[code] = given[code]._replace(extended_to=extended_to)
+            if isinstance(rule, DeadlineRule):
+                frame = frame.with_columns(rule.deadline(given[code]).alias(deadline_of(code)))
+        answers = [answer for code, rule in rules.items() for answer in self._answers(code, rule, given[code])]
         return frame.with_columns(answers), given
+
+    def _answers(self, code: str, rule: Rule, given: Given) -> Iterable[pl.Expr]:
+        """Return the time of the violation (or of the deadline that is near), whether it is only near, and when to look again."""
+        judged = pl.col(_judged(code))
+        violated_at = pl.when(judged).then(rule.violated_at(given)).cast(TIME)
+        due_at = pl.when(judged).then(rule.due_at(given)).cast(TIME)
+        if self._warn is None:
+            near = pl.lit(value=False)
+            yield violated_at.alias(code)
+            yield due_at.alias(_due(code))
+        else:
+            in_warning = (given.as_of > due_at - self._warn).fill_null(value=False)
+            near = in_warning & ~pl.col(_exempt(code))
+            yield pl.coalesce(violated_at, pl.when(near).then(due_at)).alias(code)
+            yield pl.when(in_warning).then(due_at).otherwise(due_at - self._warn).alias(_due(code))
+        yield near.alias(_near(code))
 
     def _flags(self, rows: pl.DataFrame, code: str, given: Given) -> pl.DataFrame:
         rule = RULES[code]
         if rule.view is View.PICKUP:
             evidence = [name for name in rows.columns if name.startswith("pickup_")]
-            rows = rows.sort(*_KEYS, code, *evidence, nulls_last=True).unique(_KEYS, keep="first", maintain_order=True)
+            rows = rows.sort(*KEYS, code, *evidence, nulls_last=True).unique(KEYS, keep="first", maintain_order=True)
+        text = pl.String()
         return rows.select(
-            *_KEYS,
+            *KEYS,
             rule=pl.lit(list(RULES).index(code), pl.UInt8),
             violated_at=pl.col(code),
+            at_risk=pl.col(_near(code)),
             exempt=pl.col(_exempt(code)),
             evidence=_as_json(rule.evidence(given), rows),
             platform="platform",
             merchant="merchant",
-            clause=self._per_profile(code, "clause"),
-            cancelled_at="cancelled_at",
+            clause=self._per_edition(code, lambda said: said.clause, text),
+            severity=self._per_edition(code, lambda said: said.severity, text),
+            compensation_percent=self._per_edition(code, lambda said: _text(said.compensation_percent), text),
+            compensation_yuan=self._per_edition(code, lambda said: _text(said.compensation_yuan), text),
+            judged=pl.col(_judged(code)),
+            lifted_at=rule.lifted_by if isinstance(rule, DeadlineRule) else "cancelled_at",
             extended_to=given.extended_to,
         )
 
-    def _per_profile(self, code: str, what: str) -> pl.Expr:
-        """Return what the row's profile says of the rule `code`: its `limit`, whether it is `enabled`, or its `clause`."""
-        settings = self._settings[code]
-        if what == "limit":
-            values = pl.Series([timedelta(hours=one.limit_hours or 0) for one in settings], dtype=pl.Duration("us"))
-        else:
-            values = pl.Series([getattr(one, what) for one in settings])
-        if values.n_unique() == 1:
-            return pl.lit(values[0], values.dtype)
-        return pl.col("profile").replace_strict(range(len(values)), values, return_dtype=values.dtype)
+
+def _holds(edition: Edition, view: View) -> pl.Expr:
+    """Return whether a row of the platform comes under this edition: its version, and its promotion if it has one."""
+    holds = pl.lit(value=True)
+    if edition.effective_from is not None:
+        holds &= pl.col(view.acted_at) >= edition.effective_from
+    if edition.effective_until is not None:
+        holds &= pl.col(view.acted_at) < edition.effective_until
+    if edition.promotion is not None:
+        holds &= (pl.col("paid_at") >= edition.promotion.paid_from) & (pl.col("paid_at") < edition.promotion.paid_until)
+    return holds
 
 
-def _with_exemptions(frame: pl.DataFrame, code: str, exemptions: pl.DataFrame) -> tuple[pl.DataFrame, pl.Expr]:
+def _with_exemptions(
+    frame: pl.DataFrame, code: str, exemptions: pl.DataFrame, moment: pl.Expr
+) -> tuple[pl.DataFrame, pl.Expr]:
     """Add whether the rule `code` is exempt, and return to when its deadlines are moved."""
     bit = 1 << list(RULES).index(code)
     of_rule = exemptions.filter((pl.col("rules") & pl.lit(bit, pl.UInt64)) != 0) if len(exemptions) else exemptions
     if not len(of_rule):
         return frame.with_columns(pl.lit(value=False).alias(_exempt(code))), pl.lit(None, TIME)
     extended = f"{code}!extended_to"
-    by_order = of_rule.group_by("order").agg(
-        pl.col("extended_to").is_null().any().alias(_exempt(code)), pl.col("extended_to").max().alias(extended)
+    begun = (pl.col("applies_from") <= pl.col("moment")).fill_null(pl.col("applies_from").is_null())
+    not_over = (pl.col("moment") <= pl.col("applies_until")).fill_null(pl.col("applies_until").is_null())
+    frame = frame.with_row_index("row")
+    by_row = (
+        frame.select("row", "order", moment=moment)
+        .join(of_rule, on="order")
+        .filter(begun & not_over)
+        .group_by("row")
+        .agg(pl.col("extended_to").is_null().any().alias(_exempt(code)), pl.col("extended_to").max().alias(extended))
     )
-    frame = frame.join(by_order, on="order", how="left").with_columns(pl.col(_exempt(code)).fill_null(value=False))
-    return frame, pl.col(extended)
+    frame = frame.join(by_row, on="row", how="left").drop("row")
+    return frame.with_columns(pl.col(_exempt(code)).fill_null(value=False)), pl.col(extended)
 
 
 def _exempt(code: str) -> str:
@@ -133,6 +240,22 @@ def _exempt(code: str) -> str:
 
 def _due(code: str) -> str:
     return f"{code}!due_at"
+
+
+def _near(code: str) -> str:
+    return f"{code}!near"
+
+
+def _judged(code: str) -> str:
+    return f"{code}!judged"
+
+
+def _limit(settings: RuleSettings) -> timedelta:
+    return timedelta(hours=settings.limit_hours or 0)
+
+
+def _text(amount: object) -> str | None:
+    return None if amount is None else str(amount)
 
 
 def _as_json(evidence: Mapping[str, pl.Expr], rows: pl.DataFrame) -> pl.Series:

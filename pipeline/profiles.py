@@ -21,9 +21,9 @@ def load_profiles(folder: Path | None = None) -> Profiles:
     ]
     if folder is not None:
         if not folder.is_dir():
-            raise ProfileError(f"{folder}: no such folder (setting profiles_dir)")
+            raise ProfileError(str(folder), ["no such folder (setting profiles_dir)"])
         try:
             profiles += [parse_profile(path.read_text("utf-8"), str(path)) for path in sorted(folder.glob("*.toml"))]
         except (OSError, UnicodeDecodeError) as error:
-            raise ProfileError(f"{folder}: {error}") from error
-    return Profiles.of(profiles)
+            raise ProfileError(str(folder), [str(error)]) from error
+    return Profiles.ordered(profiles)

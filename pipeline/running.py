@@ -54,7 +54,9 @@ def opened(settings: Settings) -> Iterator[Pipeline]:
     views = at_risk_view(profiles)
     with Store(settings.db, copy_every_seconds=settings.copy_every_seconds, extra_views=views) as store:
         decoder = Decoder(hash_key(settings, fresh=store.clock() is None and not store.offsets()))
-        yield Pipeline(store, Engine(store, profiles, timedelta(days=settings.lateness_days)), decoder)
+        warn = None if settings.warn_hours is None else timedelta(hours=settings.warn_hours)
+        engine = Engine(store, profiles, timedelta(days=settings.lateness_days), warn=warn)
+        yield Pipeline(store, engine, decoder)
 
 
 def profiles_of(settings: Settings) -> Profiles:

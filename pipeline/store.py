@@ -51,6 +51,8 @@ _SQL_TYPES: Final[Mapping[pl.DataType | type[pl.DataType], str]] = {
     pl.Int64(): "BIGINT",
     pl.Datetime("us", "UTC"): "TIMESTAMPTZ",
     pl.List(pl.String()): "VARCHAR[]",
+    pl.Decimal(9, 4): "DECIMAL(9,4)",
+    pl.Decimal(9, 2): "DECIMAL(9,2)",
 }
 
 _LETTER: Final = ["source", "position", "raw"]
@@ -127,6 +129,7 @@ class Store:
             _wait_for_orphaned_copy(self.copy_path)
             self._connection, self.healed = open_database(self.path, _ddl())
             undo.callback(self._connection.close)
+            _upgrade(self._connection)
             create_views(self._connection, extra_views)
             self._remember()
             self._start_copy()
@@ -198,12 +201,13 @@ class Store:
             "uploads": f"{by_order} OR {by_waybill}",
             "scans": by_waybill,
             "replacements": f"{by_waybill} OR {to_waybill}",
+            "aftersale_facts": by_order,
         }
         with (
             self._registered("wanted_orders", orders.cast(pl.String).to_frame("order_id")),
             self._registered("wanted_waybills", waybills.select("carrier", "waybill_no")),
         ):
-            found = {table: self._read(_select(table, schema, wanted[table])) for table, schema in FACTS.items()}
+            found = {table: self._read(_select(table, FACTS[table], where)) for table, where in wanted.items()}
             found["flags"] = self._read(_select("flags", FLAG_LOG, by_order))
         return found
 
@@ -424,20 +428,43 @@ def create_views(connection: duckdb.DuckDBPyConnection, extra_sql: str = "") -> 
     connection.commit()
 
 
+_TABLES: Final[Mapping[str, Mapping[str, pl.DataType | type[pl.DataType]]]] = {
+    **FACTS,
+    "flag_log": {"seq": pl.Int64(), **FLAG_LOG},
+    "letters": {"id": pl.Int64(), **LETTERS, "first_seen_at": TIME, "redriven_at": TIME},
+    "offsets": {"source": pl.String(), "position": pl.Int64(), "checksum": pl.Int64()},
+    "published": {"topic": pl.String(), "last": pl.Int64()},
+    "parcelwatch": {"format": pl.Int32(), "views": pl.String(), "clock": TIME},
+}
+
+
 def _ddl() -> str:
-    tables = {
-        **FACTS,
-        "flag_log": {"seq": pl.Int64(), **FLAG_LOG},
-        "letters": {"id": pl.Int64(), **LETTERS, "first_seen_at": TIME, "redriven_at": TIME},
-        "offsets": {"source": pl.String(), "position": pl.Int64(), "checksum": pl.Int64()},
-        "published": {"topic": pl.String(), "last": pl.Int64()},
-        "parcelwatch": {"format": pl.Int32(), "views": pl.String(), "clock": TIME},
-    }
     statements = [
         f"CREATE TABLE {table} ({', '.join(f'{name} {_sql_type(name, kind)}' for name, kind in columns.items())});"
-        for table, columns in tables.items()
+        for table, columns in _TABLES.items()
     ]
     return "\n".join([*statements, f"INSERT INTO parcelwatch VALUES ({FORMAT}, NULL, NULL);"])
+
+
+def _upgrade(connection: duckdb.DuckDBPyConnection) -> None:
+    """Give a database of an earlier format the tables and columns that it lacks, all of them or none."""
+    if connection.execute("SELECT format FROM parcelwatch").fetchall() == [(FORMAT,)]:
+        return
+    known = connection.execute(
+        "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = current_database()"
+    ).fetchall()
+    tables = {table for table, _ in known}
+    connection.begin()
+    for statement in _ddl().splitlines()[:-1]:
+        if statement.split()[2] not in tables:
+            connection.execute(statement).fetchall()
+    for table, columns in _TABLES.items():
+        for name in columns if table in tables else ():
+            if (table, name) not in known:
+                kind = _sql_type(name, columns[name])
+                connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind}").fetchall()
+    connection.execute("UPDATE parcelwatch SET format = ?", [FORMAT]).fetchall()
+    connection.commit()
 
 
 def _sql_type(name: str, kind: pl.DataType | type[pl.DataType]) -> str:

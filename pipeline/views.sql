@@ -5,12 +5,13 @@
 
 CREATE OR REPLACE VIEW flags AS
 SELECT flag_id, rule, clause, platform, merchant_id, order_id, carrier, waybill_no, violated_at, detected_at, status,
-       cleared_at, evidence, change, reason, changed_at, seq
+       cleared_at, evidence, aftersale_id, severity, change, reason, changed_at, compensation_percent, compensation_yuan, seq
 FROM flag_log
-WHERE seq IN (SELECT max(seq) FROM flag_log GROUP BY flag_id);
+WHERE seq IN (SELECT max(seq) FROM flag_log GROUP BY flag_id) AND status <> 'averted';
 
 CREATE OR REPLACE VIEW flag_history AS
-SELECT flag_id, changed_at AS "at", change, status, rule, order_id, carrier, waybill_no, violated_at, reason, evidence, seq
+SELECT flag_id, changed_at AS "at", change, status, rule, order_id, carrier, waybill_no, aftersale_id, violated_at, reason,
+       evidence, seq
 FROM flag_log
 WHERE change <> 'amended';
 
@@ -33,8 +34,9 @@ WITH condensed AS (
     FROM (
         SELECT *,
                {'at': occurred_at, 'platform': platform, 'merchant_id': merchant_id, 'amount': amount,
-                'ship_within_hours': ship_within_hours, 'province': province, 'city': city, 'district': district,
-                'detail': detail, 'place_text': place_text, 'name_hash': name_hash, 'phone_hash': phone_hash} AS paid,
+                'ship_within_hours': ship_within_hours, 'category': category, 'products': products, 'province': province,
+                'city': city, 'district': district, 'detail': detail, 'place_text': place_text, 'name_hash': name_hash,
+                'phone_hash': phone_hash} AS paid,
                {'at': occurred_at, 'province': province, 'city': city, 'district': district, 'detail': detail,
                 'place_text': place_text} AS address,
                {'at': occurred_at, 'name_hash': name_hash, 'phone_hash': phone_hash} AS recipient
@@ -42,13 +44,17 @@ WITH condensed AS (
     )
     GROUP BY order_id
 ),
-uploaded AS (SELECT order_id, min(occurred_at) AS first_uploaded_at FROM uploads GROUP BY order_id)
+uploaded AS (
+    SELECT order_id, min(occurred_at) AS first_uploaded_at FROM uploads WHERE aftersale_id IS NULL GROUP BY order_id
+)
 SELECT order_id,
        paid.platform AS platform,
        paid.merchant_id AS merchant_id,
        TRY_CAST(paid.amount AS DECIMAL(18, 2)) AS amount,
        paid.at AS paid_at,
        paid.ship_within_hours AS ship_within_hours,
+       paid.category AS category,
+       paid.products AS products,
        CASE WHEN changed IS NULL THEN paid.province ELSE changed.province END AS province,
        CASE WHEN changed IS NULL THEN paid.city ELSE changed.city END AS city,
        CASE WHEN changed IS NULL THEN paid.district ELSE changed.district END AS district,
@@ -59,6 +65,34 @@ SELECT order_id,
        cancelled_at,
        first_uploaded_at
 FROM condensed FULL JOIN uploaded USING (order_id);
+
+-- After-sales cases that were opened: of each event the earliest, at one moment by what it says.
+CREATE OR REPLACE VIEW aftersales AS
+WITH sent_again AS (
+    SELECT order_id, aftersale_id, min(occurred_at) AS resent_at
+    FROM uploads
+    WHERE aftersale_id IS NOT NULL
+    GROUP BY order_id, aftersale_id
+),
+cases AS (
+    SELECT order_id, aftersale_id,
+           min({'at': occurred_at, 'kind': kind}) FILTER (type = 'aftersale_opened') AS opened,
+           min({'at': occurred_at, 'answer': answer}) FILTER (type = 'aftersale_answered') AS answered,
+           min({'at': occurred_at, 'carrier': carrier, 'waybill_no': waybill_no})
+               FILTER (type = 'return_waybill_uploaded') AS returned,
+           min(occurred_at) FILTER (type = 'return_received') AS received_at,
+           min({'at': occurred_at, 'amount': amount}) FILTER (type = 'refunded') AS refunded,
+           min(occurred_at) FILTER (type = 'aftersale_closed') AS closed_at
+    FROM aftersale_facts
+    GROUP BY order_id, aftersale_id
+)
+SELECT order_id, aftersale_id, platform, merchant_id, opened.kind AS kind, opened.at AS opened_at, answered.at AS answered_at,
+       answered.answer AS answer, returned.carrier AS return_carrier, returned.waybill_no AS return_waybill_no,
+       returned.at AS return_uploaded_at, received_at, refunded.at AS refunded_at,
+       TRY_CAST(refunded.amount AS DECIMAL(18, 2)) AS refunded_amount, resent_at, closed_at,
+       least(refunded.at, resent_at, closed_at) AS settled_at
+FROM cases LEFT JOIN sent_again USING (order_id, aftersale_id) LEFT JOIN orders USING (order_id)
+WHERE opened IS NOT NULL;
 
 -- Where a chain of replacements ends: (carrier, waybill_no) as uploaded -> the waybill whose scans count. Only waybills
 -- that were replaced are here. Each step takes the latest replacement; a waybill visited before ends the chain.
@@ -85,7 +119,7 @@ GROUP BY carrier, waybill_no;
 
 CREATE OR REPLACE VIEW shipments AS
 WITH uploaded AS (
-    SELECT order_id, carrier, waybill_no, min(occurred_at) AS uploaded_at
+    SELECT order_id, carrier, waybill_no, min(occurred_at) AS uploaded_at, bool_or(aftersale_id IS NULL) AS uploaded_for_order
     FROM uploads
     GROUP BY order_id, carrier, waybill_no
 ),
@@ -115,7 +149,7 @@ SELECT order_id, carrier, waybill_no, platform, merchant_id, paid_at, uploaded_a
        coalesce(replaced.scanned_carrier, carrier) AS scanned_carrier,
        coalesce(replaced.scanned_waybill_no, waybill_no) AS scanned_waybill_no,
        picked_up_at, moved_at, first_hub_at, last_drop_at, last_drop_status, delivered_at, last_scanned_at,
-       coalesce(turned_back, false) AS turned_back, cancelled_at
+       coalesce(turned_back, false) AS turned_back, cancelled_at, uploaded_for_order, category
 FROM uploaded
 LEFT JOIN orders USING (order_id)
 LEFT JOIN replaced_waybills AS replaced USING (carrier, waybill_no)

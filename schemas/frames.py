@@ -121,7 +121,7 @@ FACTS: Final[dict[str, pl.Schema]] = {
             )
         }
     ),
-    "aftersales": pl.Schema(
+    "aftersale_facts": pl.Schema(
         {
             name: EVENTS[name]
             for name in (
@@ -131,9 +131,9 @@ FACTS: Final[dict[str, pl.Schema]] = {
         }
     ),
 }  # fmt: skip
-"""The facts, by table. `order_facts` holds `order_paid`, `order_cancelled`, `address_changed` and the exemptions of single orders,
-`exemptions` those of many; `uploads` holds `waybill_uploaded` and (with `aftersale_id`) `resend_shipped`, `aftersales` all other
-events about cases.
+"""The facts, by table. `order_facts` holds `order_paid`, `order_cancelled`, `address_changed` and the exemptions of single
+orders, `exemptions` those of many; `uploads` holds `waybill_uploaded` and (with `aftersale_id`) `resend_shipped`,
+`aftersale_facts` all other events about cases.
 
 A fact is all its columns but `event_id` and `received_at`: the same fact twice is one fact.
 """
@@ -143,11 +143,13 @@ FLAG_LOG: Final = pl.Schema(
         "flag_id": pl.String(),
         "rule": pl.String(),
         "clause": pl.String(),
+        "severity": pl.String(),
         "platform": pl.String(),
         "merchant_id": pl.String(),
         "order_id": pl.String(),
         "carrier": pl.String(),
         "waybill_no": pl.String(),
+        "aftersale_id": pl.String(),
         "violated_at": TIME,
         "detected_at": TIME,
         "status": pl.String(),
@@ -156,10 +158,14 @@ FLAG_LOG: Final = pl.Schema(
         "change": pl.String(),
         "reason": pl.String(),
         "changed_at": TIME,
+        "compensation_percent": pl.Decimal(9, 4),
+        "compensation_yuan": pl.Decimal(9, 2),
     }
 )
 """Changes of flags, in the order they were made; the latest row of a `flag_id` is the flag as it stands.
 
-`change` is `opened`, `exempted`, `cleared`, `reopened` or `amended` (still open, its time or evidence corrected by a late fact).
-`reason` says why it was cleared or exempted, `evidence` is a JSON object. `changed_at` is the pipeline's clock (`as_of`).
+`change` is `opened`, `exempted`, `cleared`, `reopened`, `amended` (as before, but its time or evidence corrected by a late fact),
+`warned` (status `at_risk`: `violated_at` is the deadline to come) or `averted` (it was at risk and is no more; status `averted`).
+`detected_at` is null while nothing was violated. `reason` says why it was cleared or exempted, `evidence` is a JSON object.
+`changed_at` is the pipeline's clock (`as_of`). The compensations are what the platform's profile says of the rule.
 """

@@ -138,6 +138,12 @@ class Settings(BaseSettings):
     lateness_days: int = Field(
         default=7, ge=1, le=3650, description="how long a finished parcel stays in memory for late facts, in days"
     )
+    warn_hours: float | None = Field(
+        default=None,
+        gt=0,
+        le=24 * 366,
+        description="hours before its deadline in which an obligation is flagged at_risk",
+    )
     profiles_dir: Path | None = Field(default=None, description="directory of your own platform profiles (TOML)")
     hash_key: SecretStr | None = Field(
         default=None,

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import polars as pl
 
-from detectors import RULES, Given
+from detectors import RULES, DeadlineRule, Given, deadline_of
 from schemas.frames import TIME
 
 START: Final = datetime(2026, 11, 1, tzinfo=UTC)
@@ -16,7 +16,9 @@ US: Final = 1 / 3_600_000_000
 
 _TIMES: Final = (
     "paid_at", "cancelled_at", "first_uploaded_at", "uploaded_at", "picked_up_at", "moved_at", "first_hub_at", "last_scanned_at",
-    "drop_at", "other_uploaded_at", "pickup_at", "late_shipment_deadline",
+    "drop_at", "other_uploaded_at", "pickup_at", "opened_at", "refund_asked_at", "resend_asked_at", "answered_at", "agreed_at",
+    "rejected_at", "return_uploaded_at", "received_at", "refunded_at", "resent_at", "settled_at",
+    *(deadline_of(rule.after) for rule in RULES.values() if isinstance(rule, DeadlineRule) and rule.after),
 )  # fmt: skip
 _TEXTS: Final = (
     "drop_status", "other_order_id", "other_differs_in",
@@ -28,8 +30,13 @@ _SCHEMA: Final = pl.Schema(
         **dict.fromkeys(_TEXTS, pl.String()),
         "ship_within_hours": pl.Int32(),
         "turned_back": pl.Boolean(),
+        "uploaded_for_order": pl.Boolean(),
+        "wants_return": pl.Boolean(),
     }
 )
+
+
+_ORDINARY: Final = {"turned_back": False, "uploaded_for_order": True, "wants_return": True}
 
 
 class Answer(NamedTuple):
@@ -42,9 +49,7 @@ class Answer(NamedTuple):
 
 def ask(rule: str, *, as_of: float | None = None, extended_to: float | None = None, **row: Any) -> Answer:
     """Ask `rule`, with its own limit, about a row in which all that is not given is unknown."""
-    values = {
-        name: _moment(value) if name in _TIMES else value for name, value in ({"turned_back": False} | row).items()
-    }
+    values = {name: _moment(value) if name in _TIMES else value for name, value in (_ORDINARY | row).items()}
     frame = pl.DataFrame([values], schema=_SCHEMA)
     limit_hours = RULES[rule].limit_hours
     limit = timedelta(hours=limit_hours) if limit_hours is not None else None

@@ -107,15 +107,15 @@ STRANGE = [
     None, True, 0, -0.0, 48, 48.0, 1e300, 10**15, 10**30, float("nan"), float("inf"), "", "x", "\0",
     [], ["x"], [None], {}, {"text": 1}, {"city": "x"}, {"name": ""}, {"phone": {}}, [[[[1]]]],
 ]  # fmt: skip
+LISTS = [["*"], ["a", "b"], ["*", ""], ["x" * 128], ["x" * 129], ["中"], ["a\0"], ["a", 1], [["a"]]]
 VALUES: dict[str, list[Any]] = {
     **dict.fromkeys(("occurred_at", "received_at", "extended_to", "applies_from", "applies_until"), TIMES),
     "amount": ["0", "12.50", "007", "9" * 20, "9" * 40, "9" * 41, f"{10**19}.{10**18}", f"{10**18}.{10**19}", f"1.{10**38}",
                f"{10**19}.{10**19}", "-1", "+1", "1e3", ".5", "5.", "NaN", "１", " 1"],
     "ship_within_hours": [1, 48, 999, 1000, 1999, 2099, 2159, 2160, 2161, 2169, 2170, 3000, 9999, 0, -1, "48"],
     "status": [*ScanStatus, "PICKED_UP", "picked_up ", "lost"],
-    **dict.fromkeys(
-        ("rules", "products"), [["*"], ["a", "b"], ["*", ""], ["x" * 128], ["x" * 129], ["中"], ["a\0"], ["a", 1], [["a"]]]
-    ),
+    "rules": LISTS,
+    "products": LISTS,
     "kind": [*AftersaleKind, *ReplacementKind, "Resend", "x"],
     "answer": [*AftersaleAnswer, "maybe"],
     **dict.fromkeys(("description", "reason"), TEXTS),

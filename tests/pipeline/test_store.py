@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import duckdb
@@ -47,11 +48,13 @@ def test_what_is_committed_is_there_after_a_restart_with_every_type_intact(path:
             PAID | {"order_id": "a", "ship_within_hours": 48, "detail": "科技园路 1 号 '\"\\", "name_hash": "n"},
             {"order_id": "a", "type": "exemption_granted", "rules": ["late_shipment", "*"], "extended_to": at(9)},
         ],
-        uploads=[UPLOAD | {"order_id": "a", "event_id": "e"}],
+        exemptions=[{"merchant_id": "m", "rules": ["*"], "applies_from": at(1), "applies_until": at(2)}],
+        aftersale_facts=[{"type": "refunded", "order_id": "a", "aftersale_id": "c", "amount": "1.50"}],
+        uploads=[UPLOAD | {"order_id": "a", "event_id": "e", "aftersale_id": "c"}],
         scans=[scan("1", "picked_up", 1) | {"description": "已揽收"}],
         replacements=[UPLOAD | {"new_carrier": "YT", "new_waybill_no": "2", "reason": "transfer"}],
     )
-    flagged = flags({"flag_id": "f", "order_id": "a", "carrier": "SF", "waybill_no": "1"})
+    flagged = flags({"flag_id": "f", "order_id": "a", "aftersale_id": "c", "compensation_percent": Decimal("2.5")})
     offsets = {"t/0": Offset(7, None), "/f.ndjson": Offset(3, 0xFFFFFFFF)}
     with Store(path) as store:
         store.commit(commit(tables, flagged, offsets=offsets, clock=at(30)))
@@ -213,7 +216,8 @@ def test_a_subject_is_loaded_with_all_that_is_known_of_it_and_nothing_else(store
     assert found["scans"].select("carrier", "waybill_no").rows() == [("SF", "1")]
     assert sorted(found["replacements"]["new_waybill_no"]) == ["1", "2"]
     assert found["flags"].select("flag_id", "status").rows() == [("f", "exempt")]
-    assert all(found[name].schema == schema for name, schema in {**FACTS, "flags": FLAG_LOG}.items())
+    assert all(frame.schema == {**FACTS, "flags": FLAG_LOG}[name] for name, frame in found.items())
+    assert found.keys() == {*FACTS, "flags"} - {"exemptions"}  # these belong to no subject, and never leave memory
     nothing = store.load(
         pl.Series([], dtype=pl.String), pl.DataFrame(schema={"carrier": pl.String, "waybill_no": pl.String})
     )
@@ -289,7 +293,7 @@ def view_row(rows: list[tuple[object, ...]], column: str) -> object:
     columns = (
         "order_id", "carrier", "waybill_no", "platform", "merchant_id", "paid_at", "uploaded_at", "scanned_carrier",
         "scanned_waybill_no", "picked_up_at", "moved_at", "first_hub_at", "last_drop_at", "last_drop_status",
-        "delivered_at", "last_scanned_at", "turned_back", "cancelled_at",
+        "delivered_at", "last_scanned_at", "turned_back", "cancelled_at", "uploaded_for_order", "category",
     )  # fmt: skip
     assert len(rows) == 1
     assert len(rows[0]) == len(columns)
@@ -488,6 +492,34 @@ def test_a_file_of_a_newer_version_is_refused(path: Path) -> None:
         connection.execute("UPDATE parcelwatch SET format = 99")
     with pytest.raises(StoreError, match=r"newer parcelwatch \(format 99"):
         Store(path)
+
+
+def test_a_file_of_the_first_format_is_given_what_it_lacks_and_keeps_what_it_has(path: Path) -> None:
+    paid = facts(order_facts=[PAID | {"order_id": "a"}], uploads=[UPLOAD | {"order_id": "a"}])
+    with Store(path) as store:
+        store.commit(commit(paid, flags({"flag_id": "f", "order_id": "a"}), clock=T0))
+    since = {
+        "order_facts": ("category", "products", "applies_from", "applies_until"),
+        "uploads": ("aftersale_id",),
+        "replacements": ("kind", "country", "province", "city", "district", "facility", "place_text"),
+        "flag_log": ("aftersale_id", "severity", "compensation_percent", "compensation_yuan"),
+    }
+    with duckdb.connect(str(path)) as connection:
+        for view_name in ("flags", "flag_history", "orders", "shipments", "aftersales"):
+            connection.execute(f"DROP VIEW {view_name}")
+        for table in ("exemptions", "aftersale_facts"):
+            connection.execute(f"DROP TABLE {table}")
+        for table, columns in since.items():
+            for column in columns:
+                connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        connection.execute("UPDATE parcelwatch SET format = 1, views = NULL")
+    for _ in range(2):  # upgraded, and found upgraded
+        with Store(path) as store:
+            assert store.clock() == T0
+            assert_frame_equal(pl.concat(store.facts("order_facts")), paid["order_facts"])
+            assert view(store, "flags", "flag_id", "aftersale_id") == [("f", None)]
+            assert view(store, "aftersales") == []
+            assert view(store, "parcelwatch", "format") == [(healing.FORMAT,)]
 
 
 def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
