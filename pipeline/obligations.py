@@ -119,10 +119,10 @@ def _edition(editions: tuple[Edition, ...], view: View) -> str:
     """Return the position of the edition that judges a row, as `pipeline.judge` chooses it."""
     first = {edition.platform: at for at, edition in reversed(list(enumerate(editions)))}
     named = [platform for platform, at in first.items() if at > 0]
-    is_named = f"coalesce(platform IN ({', '.join(map(_text, named))}), false)" if named else "false"
+    is_named = f"coalesce(platform IN ({', '.join(map(sql_text, named))}), false)" if named else "false"
     cases = []
     for at, edition in reversed(list(enumerate(editions))):
-        holds = [f"platform = {_text(edition.platform)}" if edition.platform in named else f"NOT {is_named}"]
+        holds = [f"platform = {sql_text(edition.platform)}" if edition.platform in named else f"NOT {is_named}"]
         if at != first[edition.platform]:
             holds += _within(view.acted_at, edition.effective_from, edition.effective_until)
         if edition.promotion is not None:
@@ -139,11 +139,11 @@ def _within(column: str, start: datetime | None, end: datetime | None) -> list[s
 
 def _settings(code: str, editions: tuple[Edition, ...]) -> str:
     rows = (
-        f"({at}, {said.enabled}, {said.limit_hours}, {edition.promotes_shipping}, {_text(said.clause)})"
+        f"({at}, {said.enabled}, {said.limit_hours}, {edition.promotes_shipping}, {sql_text(said.clause)})"
         for at, edition in enumerate(editions)
         for said in [edition.rules[code]]
     )
-    return f"SELECT * FROM {_values(rows, 'edition', 'enabled', 'hours', 'promoted', 'clause')}"
+    return f"SELECT * FROM {list_of_values(rows, 'edition', 'enabled', 'hours', 'promoted', 'clause')}"
 
 
 def _by_category(editions: tuple[Edition, ...], profiles: Profiles) -> str:
@@ -153,18 +153,21 @@ def _by_category(editions: tuple[Edition, ...], profiles: Profiles) -> str:
         for name in dict.fromkeys([*edition.shipping_categories, *excluded]):
             said = edition.shipping_categories.get(name)
             hours, hours_max = (None, None) if said is None else (said.hours, said.hours_max)
-            rows.append(f"({at}, {_text(name)}, {_number(hours)}, {_number(hours_max)}, {name in excluded})")
+            rows.append(f"({at}, {sql_text(name)}, {sql_number(hours)}, {sql_number(hours_max)}, {name in excluded})")
     names = ("edition", "category", "hours", "hours_max", "excluded")
-    return f"by_category AS (SELECT * FROM {_values(rows, *names)})"
+    return f"by_category AS (SELECT * FROM {list_of_values(rows, *names)})"
 
 
-def _values(rows: Iterable[str], *names: str) -> str:
+def list_of_values(rows: Iterable[str], *names: str) -> str:
+    """Return `rows`, each a tuple in SQL, as a table with the columns `names`."""
     return f"(VALUES {', '.join(rows)}) AS given({', '.join(names)})"
 
 
-def _number(value: int | None) -> str:
+def sql_number(value: int | None) -> str:
+    """Write a number, or NULL."""
     return "NULL" if value is None else str(value)
 
 
-def _text(value: str) -> str:
+def sql_text(value: str) -> str:
+    """Write a text as a literal."""
     return "'" + value.replace("'", "''") + "'"

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, Self, TypeVar
 from detectors._profiles import Profiles
 from pipeline.decode import Decoder
 from pipeline.engine import Engine
-from pipeline.obligations import at_risk_view
+from pipeline.profile_views import profile_views
 from pipeline.profiles import ProfileError, load_profiles
 from pipeline.store import Store
 from schemas.settings import Settings, SettingsError
@@ -51,7 +51,7 @@ def opened(settings: Settings) -> Iterator[Pipeline]:
         HashKeyError: The database's key is gone.
     """
     profiles = profiles_of(settings)
-    views = at_risk_view(profiles)
+    views = profile_views(profiles)
     with Store(settings.db, copy_every_seconds=settings.copy_every_seconds, extra_views=views) as store:
         decoder = Decoder(hash_key(settings, fresh=store.clock() is None and not store.offsets()))
         warn = None if settings.warn_hours is None else timedelta(hours=settings.warn_hours)

@@ -159,7 +159,8 @@ LEFT JOIN moved ON moved.carrier = scanned.carrier AND moved.waybill_no = scanne
 
 -- Summaries -----------------------------------------------------------------------------------------------------------
 
--- One row per shipment with an open flag; flags about the order itself have a row with carrier and waybill_no NULL.
+-- One row per shipment with an open flag; flags about the order itself, and about its after-sales cases, have a row with carrier
+-- and waybill_no NULL.
 CREATE OR REPLACE VIEW flagged_shipments AS
 WITH flagged AS (
     SELECT order_id, carrier, waybill_no, max(platform) AS platform, max(merchant_id) AS merchant_id,
@@ -177,37 +178,41 @@ LEFT JOIN orders ON orders.order_id = flagged.order_id
 LEFT JOIN shipments ON shipments.order_id = flagged.order_id AND shipments.carrier = flagged.carrier
                    AND shipments.waybill_no = flagged.waybill_no;
 
--- Per merchant, day (Asia/Shanghai: of upload for rules about shipments, of payment for rules about orders) and rule
--- that has flagged anything on the platform. `shipments` counts orders where the rule is about orders.
+-- Per merchant, day and rule that has flagged anything on the platform. Days are Shanghai's: of upload for rules about
+-- shipments, of payment for rules about orders, of the request for rules about cases; `shipments` counts what the rule is about.
+-- As known now: `violations`, net of what was exempted and cleared. As judged: `flagged`, open at any time, whatever came of it.
 CREATE OR REPLACE VIEW merchant_daily AS
 WITH subjects AS (
-    SELECT platform, merchant_id, (uploaded_at AT TIME ZONE 'Asia/Shanghai')::DATE AS day, order_id, carrier, waybill_no
+    SELECT 'shipment' AS about, platform, merchant_id, (uploaded_at AT TIME ZONE 'Asia/Shanghai')::DATE AS day,
+           order_id, carrier, waybill_no, NULL AS aftersale_id
     FROM shipments
     UNION ALL
-    SELECT platform, merchant_id, (paid_at AT TIME ZONE 'Asia/Shanghai')::DATE, order_id, NULL, NULL
+    SELECT 'order', platform, merchant_id, (paid_at AT TIME ZONE 'Asia/Shanghai')::DATE, order_id, NULL, NULL, NULL
     FROM orders
     WHERE paid_at IS NOT NULL
+    UNION ALL
+    SELECT 'case', platform, merchant_id, (opened_at AT TIME ZONE 'Asia/Shanghai')::DATE, order_id, NULL, NULL, aftersale_id
+    FROM aftersales
 ),
-daily AS (
-    SELECT platform, merchant_id, day, carrier IS NULL AS of_order, count(*) AS shipments
-    FROM subjects
-    GROUP BY ALL
-),
+daily AS (SELECT about, platform, merchant_id, day, count(*) AS shipments FROM subjects GROUP BY ALL),
 flagged AS (
-    SELECT s.platform, s.merchant_id, s.day, s.carrier IS NULL AS of_order, rule,
+    SELECT about, s.platform, s.merchant_id, s.day, rule,
            count(*) FILTER (status = 'open') AS violations, count(*) FILTER (status = 'exempt') AS exempt,
-           count(*) FILTER (status = 'cleared') AS cleared
-    FROM flags JOIN subjects AS s
+           count(*) FILTER (status = 'cleared') AS cleared, count(ever.flag_id) AS flagged
+    FROM flags
+    JOIN subjects AS s
       ON s.order_id = flags.order_id AND s.carrier IS NOT DISTINCT FROM flags.carrier
-     AND s.waybill_no IS NOT DISTINCT FROM flags.waybill_no
+     AND s.waybill_no IS NOT DISTINCT FROM flags.waybill_no AND s.aftersale_id IS NOT DISTINCT FROM flags.aftersale_id
+    LEFT JOIN (SELECT DISTINCT flag_id FROM flag_log WHERE status = 'open') AS ever ON ever.flag_id = flags.flag_id
     GROUP BY ALL
 ),
-judged AS (SELECT DISTINCT platform, of_order, rule FROM flagged)
+judged AS (SELECT DISTINCT platform, about, rule FROM flagged)
 SELECT daily.platform, daily.merchant_id, daily.day, judged.rule, daily.shipments,
        coalesce(violations, 0) AS violations, coalesce(exempt, 0) AS exempt, coalesce(cleared, 0) AS cleared,
-       coalesce(violations, 0) / daily.shipments AS rate
+       coalesce(violations, 0) / daily.shipments AS rate,
+       coalesce(flagged, 0) AS flagged, coalesce(flagged, 0) / daily.shipments AS flagged_rate
 FROM daily
-JOIN judged ON judged.platform IS NOT DISTINCT FROM daily.platform AND judged.of_order = daily.of_order
+JOIN judged ON judged.platform IS NOT DISTINCT FROM daily.platform AND judged.about = daily.about
 LEFT JOIN flagged ON flagged.platform IS NOT DISTINCT FROM daily.platform
                  AND flagged.merchant_id IS NOT DISTINCT FROM daily.merchant_id
-                 AND flagged.day = daily.day AND flagged.of_order = daily.of_order AND flagged.rule = judged.rule;
+                 AND flagged.day = daily.day AND flagged.about = daily.about AND flagged.rule = judged.rule;

@@ -412,19 +412,41 @@ def test_merchants_are_counted_by_their_days_in_shanghai(store: Store) -> None:
     first = {"order_id": "a", "carrier": "SF", "waybill_no": "1"}
     store.commit(
         commit(
-            facts(order_facts=[PAID | {"order_id": order} for order in "abc"], uploads=uploads),
+            facts(
+                order_facts=[PAID | {"order_id": order} for order in "abc"],
+                uploads=uploads,
+                aftersale_facts=[
+                    {"type": "aftersale_opened", "order_id": "c", "aftersale_id": "x", "kind": "return_refund"}
+                    | {"occurred_at": at(30)}
+                ],
+            ),
             flags(
                 first | {"flag_id": "1"},
+                {"flag_id": "2", "order_id": "b", "carrier": "SF", "waybill_no": "2"},
                 {"flag_id": "2", "order_id": "b", "carrier": "SF", "waybill_no": "2", "status": "exempt"},
                 {"flag_id": "3", "order_id": "c", "rule": "late_shipment"},
+                {"flag_id": "4", "order_id": "c", "aftersale_id": "x", "rule": "refund_overdue"},
+                {"flag_id": "4", "order_id": "c", "aftersale_id": "x", "rule": "refund_overdue", "status": "cleared"},
+                {"flag_id": "5", "order_id": "a", "rule": "late_shipment", "status": "at_risk"},
             ),
         )
     )
-    columns = ("day::VARCHAR", "rule", "shipments", "violations", "exempt", "cleared", "rate")
+    columns = (
+        "day::VARCHAR",
+        "rule",
+        "shipments",
+        "violations",
+        "exempt",
+        "cleared",
+        "rate",
+        "flagged",
+        "flagged_rate",
+    )
     assert view(store, "merchant_daily", *columns) == [
-        ("2026-03-01", "late_shipment", 3, 1, 0, 0, 1 / 3),
-        ("2026-03-01", "no_pickup_scan", 2, 1, 1, 0, 0.5),
-        ("2026-03-02", "no_pickup_scan", 1, 0, 0, 0, 0.0),
+        ("2026-03-01", "late_shipment", 3, 1, 0, 0, 1 / 3, 1, 1 / 3),
+        ("2026-03-01", "no_pickup_scan", 2, 1, 1, 0, 0.5, 2, 1.0),
+        ("2026-03-02", "no_pickup_scan", 1, 0, 0, 0, 0.0, 0, 0.0),
+        ("2026-03-02", "refund_overdue", 1, 0, 0, 1, 0.0, 1, 1.0),
     ]
 
 

@@ -22,7 +22,7 @@ from pipeline import engine as engine_module
 from pipeline.decode import Decoder
 from pipeline.engine import NOTHING, Engine
 from pipeline.facts import NEVER
-from pipeline.obligations import at_risk_view
+from pipeline.profile_views import profile_views
 from pipeline.profiles import load_profiles
 from pipeline.store import Offset, Store
 from schemas.frames import FACTS, RECORDS
@@ -58,7 +58,7 @@ class Stream:
             shutil.rmtree(folder)
 
     def _start(self) -> None:
-        self.store = Store(self._path, copy_every_seconds=3600, extra_views=at_risk_view(PROFILES))
+        self.store = Store(self._path, copy_every_seconds=3600, extra_views=profile_views(PROFILES))
         self.engine = Engine(self.store, PROFILES, self._lateness)
 
     def restart(self) -> None:
