@@ -60,7 +60,8 @@ Exit status: 0 done, 1 failed, 2 wrong usage or configuration.""",
     )
     parser.add_argument("--version", action="store_true", help="show the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", prog="parcelwatch")
-    for add in (_add_run, _add_replay, _add_simulate, _add_query, _add_report, _add_rules, _add_redrive, _add_schema):
+    adding = (_add_run, _add_replay, _add_simulate, _add_query, _add_report, _add_explain, _add_rules, _add_redrive)
+    for add in (*adding, _add_schema):
         add(commands)
     arguments = parser.parse_args(argv)
     arguments.help = parser.format_help()
@@ -223,15 +224,30 @@ def _add_report(commands: "_Commands[Parser]") -> None:
     _settings(parser, "db", "timezone")
 
 
+def _add_explain(commands: "_Commands[Parser]") -> None:
+    parser = _command(
+        commands,
+        "explain FLAG_ID",
+        "pipeline.explain:run",
+        "show all about one flag: the rule, the comparison, what happened, and what excuses it",
+        "parcelwatch explain 3f9c2a --db parcelwatch.duckdb",
+    )
+    parser.add_argument("flag_id", metavar="FLAG_ID", help="the flag's id, or its first characters (at least 6)")
+    _settings(parser, "db", "profiles_dir")
+
+
 def _add_rules(commands: "_Commands[Parser]") -> None:
     parser = _command(
         commands,
-        "rules [RULE]",
-        "pipeline.commands:rules",
+        "rules [RULE | --check FILE]",
+        "pipeline.rules:run",
         "show the rules with their thresholds and clauses on each platform",
         "parcelwatch rules no_pickup_scan",
     )
     parser.add_argument("rule", nargs="?", metavar="RULE", help="one rule in full (default: all, a line each)")
+    parser.add_argument(
+        "--check", type=Path, metavar="FILE", help="say what is wrong with a profile, or that nothing is"
+    )
     _settings(parser, "profiles_dir")
 
 

@@ -1,19 +1,13 @@
-"""The commands that are short: `query`, `rules`, `redrive` and `schema`. Each returns the exit status."""
+"""The commands that are short: `query`, `redrive` and `schema`. Each returns the exit status."""
 
 import argparse
-import difflib
-import inspect
 import sys
 
-import polars as pl
-
-from detectors import RULES, Rule
-from detectors._profiles import Profile
 from pipeline.cli import UsageError
-from pipeline.output import dumps, format_of, print_table, write
+from pipeline.output import dumps, format_of, write
 from pipeline.reading import query as read
 from pipeline.replay import Summary
-from pipeline.running import Stop, opened, profiles_of
+from pipeline.running import Stop, opened
 from schemas.events import json_schema
 from schemas.frames import RECORDS
 from schemas.settings import Settings
@@ -39,44 +33,6 @@ def query(arguments: argparse.Namespace, settings: Settings) -> int:
         frame = frame.head(arguments.rows)
     write(frame, kind, arguments.out)
     return 0
-
-
-def rules(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Show one rule in full, or all in a line each."""
-    profiles = profiles_of(settings).every
-    if arguments.rule is None:
-        columns = {"rule": list(RULES), "what is violated": [rule.title for rule in RULES.values()]}
-        columns |= {profile.platform: [_limit(profile, code) for code in RULES] for profile in profiles}
-        print_table(pl.DataFrame(columns), sys.stdout)
-        sys.stdout.write("one in full, with its clauses: parcelwatch rules RULE\n")
-        return 0
-    if arguments.rule not in RULES:
-        near = difflib.get_close_matches(arguments.rule, RULES, n=1)
-        hint = f"did you mean {near[0]}?" if near else "`parcelwatch rules` lists them"
-        raise UsageError(f"there is no rule {arguments.rule!r}: {hint}")
-    rule = RULES[arguments.rule]
-    sys.stdout.write(f"{arguments.rule}: {rule.title}\n\n{_documentation(rule)}\n\n")
-    judged = [(profile, profile.settings(arguments.rule)) for profile in profiles]
-    columns = {
-        "platform": [profile.platform for profile, _ in judged],
-        "limit": [_limit(profile, arguments.rule) for profile, _ in judged],
-        "severity": [said.severity if said.enabled else "" for _, said in judged],
-        "clause": [said.clause if said.enabled else "" for _, said in judged],
-    }
-    print_table(pl.DataFrame(columns), sys.stdout)
-    return 0
-
-
-def _limit(profile: Profile, code: str) -> str:
-    """A rule's threshold on a platform: `24 h`; `on` for a rule that has none, `off` for one that is not judged."""
-    said = profile.settings(code)
-    if not said.enabled:
-        return "off"
-    return "on" if said.limit_hours is None else f"{said.limit_hours:g} h"
-
-
-def _documentation(rule: Rule) -> str:
-    return inspect.getdoc(type(rule)) or ""
 
 
 def redrive(arguments: argparse.Namespace, settings: Settings) -> int:

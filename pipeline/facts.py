@@ -35,7 +35,7 @@ CASE_KINDS: Final = (
     "refunded",
     "aftersale_closed",
 )
-CASE_WORDS: Final = tuple(sorted((*AftersaleKind, *AftersaleAnswer)))
+CASE_WORDS: Final = tuple(sorted(word.value for word in (*AftersaleKind, *AftersaleAnswer)))
 """What a case is of, and what it was answered."""
 FLAG_STATUSES: Final = ("open", "cleared", "exempt", "at_risk", "averted")
 """`averted`: it was at risk, never violated, and is nothing any more."""

@@ -13,7 +13,8 @@ from schemas.settings import Settings
 _COUNTS: Final = """
     count(*) FILTER (status = 'open') AS open,
     count(*) FILTER (status = 'exempt') AS exempt,
-    count(*) FILTER (status = 'cleared') AS cleared"""
+    count(*) FILTER (status = 'cleared') AS cleared,
+    count(*) FILTER (status = 'at_risk') AS at_risk"""
 
 SECTIONS: Final = {
     "state": """

@@ -1,4 +1,4 @@
-"""Every command and query of the README does what it says."""
+"""Every command and query of the README does what it says, and the reference names what there is."""
 
 import re
 import shlex
@@ -9,17 +9,27 @@ from pathlib import Path
 
 import pytest
 
-from detectors._profiles import parse_profile
+from detectors import RULES
+from detectors._profiles import (
+    Consequences,
+    Profile,
+    Promotion,
+    RuleSettings,
+    ShippingCategory,
+    Version,
+    parse_profile,
+)
 from pipeline.reading import query
-from schemas.events import parse
+from schemas.events import EVENT_TYPES, parse
 from schemas.settings import Settings
 
 PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text("utf-8")
+REFERENCE = (PROJECT / "docs/reference.md").read_text("utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
 def commands(*programs: str) -> list[list[str]]:
@@ -89,3 +99,38 @@ def test_the_scripts_exist_and_the_flags_of_run_are_real() -> None:
 def test_the_demo_runs_the_commands_that_the_readme_explains() -> None:
     demo = (PROJECT / "scripts/demo").read_text("utf-8")
     assert re.findall(r"parcelwatch (\w+)", demo) == ["simulate", "replay", "report"]
+
+
+def table(heading: str) -> dict[str, list[str]]:
+    """The first table under a heading of the reference: cells by what the first one names."""
+    lines = REFERENCE.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0].splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `")]
+    return {cells[0].strip("`"): cells[1:] for cells in rows}
+
+
+def test_the_reference_has_every_type_of_event_with_every_field() -> None:
+    told = table("Events")
+    assert list(told) == [*dict.fromkeys(told)]
+    assert told.keys() == EVENT_TYPES.keys()
+    for kind, model in EVENT_TYPES.items():
+        named = set(re.findall(r"`(\w+)`", " ".join(told[kind])))
+        fields = model.model_fields.keys() - {"type", "occurred_at", "received_at", "event_id"}
+        assert fields <= named, f"{kind}: {fields - named}"
+
+
+def test_the_limits_of_the_reference_are_those_of_the_rules() -> None:
+    for code, (_, _, limit, _) in table("Rules").items():
+        assert limit == f"{RULES[code].limit_hours} h"
+
+
+def test_the_profile_of_the_reference_is_valid_and_has_every_key() -> None:
+    (text,) = blocks("toml", REFERENCE)
+    parse_profile(text, "reference.md")
+    for model in (Profile, RuleSettings, ShippingCategory, Consequences, Promotion, Version):
+        assert all(re.search(rf"^\[*(\w+\.)*{name}\b", text, re.MULTILINE) for name in model.model_fields), model
+
+
+def test_every_view_of_the_reference_has_the_columns_that_it_names(folder: Path) -> None:
+    for view, (_, columns) in table("Flags, and what follows from them").items():
+        told = re.findall(r"`(\w+)`", columns)
+        assert query(folder / "data/parcelwatch.duckdb", f"SELECT {', '.join(told)} FROM {view} LIMIT 1")

@@ -3,6 +3,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -261,7 +262,7 @@ def test_a_table_too_wide_for_the_terminal_is_shown_row_by_row_with_nothing_cut(
 def test_the_report_counts_by_rule_platform_merchant_and_day(judged: Path) -> None:
     done = parcelwatch("report", "--db", judged, "--format", "json", cwd=judged.parent)
     report = json.loads(done.out)
-    counts = {"open": 1, "exempt": 0, "cleared": 0}
+    counts = {"open": 1, "exempt": 0, "cleared": 0, "at_risk": 0}
     (state,) = report["state"]
     assert (state["orders"], state["shipments"], state["scans"], state["open_flags"]) == (2, 2, 4, 1)
     assert report["rules"] == [{"rule": "no_pickup_scan", **counts, "merchants": 1, "latest_violation": at(25)}]
@@ -322,6 +323,28 @@ def test_rules_lists_every_rule_with_its_limit_on_every_platform(tmp_path: Path)
     assert [cell.strip() for cell in line.split("│")[3:6]] == ["off", "72 h", "off"]
 
 
+CHANGING = """
+platform = "mine"
+[rules.late_shipment]
+limit_hours = 48
+clause = "1"
+compensation_percent = 2.5
+[shipping_categories.presale]
+hours = 120
+hours_max = 240
+[[versions]]
+effective_from = 2026-06-01T00:00:00+08:00
+[versions.rules.late_shipment]
+limit_hours = 36
+[[promotions]]
+name = "sale"
+paid_from = 2026-05-01T00:00:00+08:00
+paid_until = 2026-07-01T00:00:00+08:00
+[promotions.rules.late_shipment]
+limit_hours = 96
+"""
+
+
 @pytest.mark.parametrize("rule", sorted(RULES))
 def test_rules_shows_one_rule_in_full(rule: str, tmp_path: Path) -> None:
     done = parcelwatch("rules", rule, cwd=tmp_path)
@@ -338,6 +361,37 @@ def test_rules_knows_the_platforms_that_a_user_adds(tmp_path: Path) -> None:
     (line,) = [line for line in done.out.splitlines() if "mine" in line]
     assert "7.5 h" in line
     assert "my § 3" in line
+
+
+def test_rules_shows_categories_versions_promotions_and_compensations(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(CHANGING)
+    told = parcelwatch("rules", "late_shipment", "--profiles-dir", ".", cwd=tmp_path).out
+    for line in (
+        "│ mine │ │ 48 h │ medium │ 2.5 % │ 1 │",
+        "│ │ category presale │ 120 h, at most 240 h │ │ │ │",
+        "│ │ from 2026-06-01T00:00:00+08:00 │ 36 h │ medium │ 2.5 % │ 1 │",
+        "│ │ sale: paid 2026-05-01T00:00:00+08:00 to 2026-07-01T00:00:00+08:00 │ 96 h │ medium │ 2.5 % │ 1 │",
+    ):
+        assert line in re.sub(" +", " ", told)
+
+
+def test_rules_check_says_that_a_profile_is_right_or_all_that_is_wrong_with_it(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(CHANGING)
+    done = parcelwatch("rules", "--check", "mine.toml", cwd=tmp_path)
+    assert done == (
+        0,
+        "mine.toml: a valid profile of 'mine': 8 of 16 rules are on, 1 later version, 1 promotion, 1 shipping category\n",
+        "",
+    )
+    (tmp_path / "mine.toml").write_text(CHANGING.replace("= 48", '= "two days"').replace("hours_max", "hour_max"))
+    done = parcelwatch("rules", "--check", "mine.toml", cwd=tmp_path)
+    assert done.status == 1
+    assert done.complaint.splitlines() == [
+        "parcelwatch: mine.toml: rules.late_shipment.limit_hours: must be a number, got 'two days'",
+        "parcelwatch: mine.toml: shipping_categories.presale.hour_max: unknown key; did you mean hours_max?",
+    ]
+    assert "nowhere.toml" in complaint_of("rules", "--check", "nowhere.toml", cwd=tmp_path, status=1)
+    assert "either" in complaint_of("rules", "late_shipment", "--check", "mine.toml", cwd=tmp_path, status=2)
 
 
 def test_the_schema_describes_every_type_of_event(tmp_path: Path) -> None:
