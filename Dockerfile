@@ -8,6 +8,7 @@ COPY requirements.lock ./
 RUN /opt/parcelwatch/bin/pip install --no-cache-dir --require-hashes --requirement requirements.lock
 COPY pyproject.toml README.md ./
 COPY schemas ./schemas
+COPY places ./places
 COPY detectors ./detectors
 COPY pipeline ./pipeline
 RUN /opt/parcelwatch/bin/pip install --no-cache-dir --no-deps .
