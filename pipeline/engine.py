@@ -188,8 +188,14 @@ class Engine:
         return log.with_columns(flag_id=pl.Series(ids, dtype=pl.String)).select(FLAG_LOG.names()).cast(FLAG_LOG)
 
     def _bring_back(self, facts: Mapping[str, pl.DataFrame], now: int) -> None:
-        """Load the subjects of `facts` that have left memory, with everything they are linked to."""
+        """Load the subjects of `facts` that have left memory, with everything they are linked to.
+
+        An exemption of many orders is about all of them, but changes only what was flagged.
+        """
         orders, waybills = self._facts.missing(facts)
+        if "exemptions" in facts:
+            flagged = self._facts.missing({"flags": self._store.flagged_orders(facts["exemptions"])})[0]
+            orders = pl.concat([orders, flagged]).unique()
         while len(orders) or len(waybills):
             loaded = self._store.load(orders, waybills)
             flags = loaded.pop("flags")

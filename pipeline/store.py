@@ -211,6 +211,19 @@ class Store:
             found["flags"] = self._read(_select("flags", FLAG_LOG, by_order))
         return found
 
+    def flagged_orders(self, exemptions: pl.DataFrame) -> pl.DataFrame:
+        """Return the `order_id` of orders with flags that these `exemptions` may be about, wherever they were delivered."""
+        with self._registered("granted", exemptions.select("platform", "merchant_id", "applies_from")):
+            return self._read(
+                """
+                SELECT DISTINCT order_id
+                FROM flags SEMI JOIN granted
+                  ON coalesce(granted.platform = flags.platform, granted.platform IS NULL)
+                 AND coalesce(granted.merchant_id = flags.merchant_id, granted.merchant_id IS NULL)
+                 AND coalesce(violated_at >= applies_from, true)
+                """
+            )
+
     def facts(self, table: str) -> Iterator[pl.DataFrame]:
         """Yield all facts of a table of `FACTS`, in frames of at most 65,536 rows."""
         with self._connection.cursor() as cursor:

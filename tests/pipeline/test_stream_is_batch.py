@@ -192,3 +192,31 @@ def test_more_orders_falling_due_at_once_than_one_commit_takes_are_all_judged(mo
         assert stream.flags() == set()
         stream.engine.process(NOTHING, {}, day + timedelta(days=30))
         assert stream.flags() == judge(orders, day + timedelta(days=30))
+
+
+@pytest.mark.parametrize(
+    "scope", [{"merchant_id": "m"}, {"platform": "douyin"}, {"platform": "douyin", "merchant_id": "m"}]
+)
+def test_an_exemption_of_many_reaches_flagged_orders_that_have_left_memory(
+    scope: dict[str, str],
+) -> None:
+    day = datetime.fromisoformat("2026-11-01T10:00:00+08:00")
+    paid = [event("order_paid", day, order_id=n, platform="douyin", merchant_id="m") for n in "ab"]
+    other = event("order_paid", day, order_id="c", platform="elsewhere", merchant_id="n")
+    uploads = [
+        event("waybill_uploaded", day + timedelta(days=5), order_id=n, carrier="zto", waybill_no=n) for n in "abc"
+    ]
+    pickups = [event("scan", day + timedelta(days=5), carrier="zto", waybill_no=n, status="picked_up") for n in "abc"]
+    moves = [event("scan", day + timedelta(days=6), carrier="zto", waybill_no=n, status="delivered") for n in "abc"]
+    exemption = event("exemption_granted", day + timedelta(days=40), rules=["late_shipment", "unable_to_ship"], **scope)
+    with Stream.new(timedelta(days=1)) as stream:
+        stream.feed([*paid, other, *uploads, *pickups, *moves])
+        stream.engine._rows_to_sweep_at = 0
+        stream.feed([event("order_cancelled", day + timedelta(days=30), order_id="z")])
+        assert stream.engine.size()["orders"] == 1
+        stream.feed([exemption])
+        assert {(flag.order_id, flag.status) for flag in stream.flags() if flag.rule == "late_shipment"} == {
+            ("a", "exempt"),
+            ("b", "exempt"),
+            ("c", "open"),
+        }
