@@ -10,7 +10,8 @@ import polars as pl
 
 from detectors._facts import AT_HUB, DROPS, MOVING, PICKED_UP, STATUSES, TURNED_BACK
 from pipeline.arrays import NONE, Ints
-from pipeline.facts import CASE_KINDS, CASE_WORDS, KINDS, UNKNOWN, Facts
+from pipeline.facts import CASE_KINDS, CASE_WORDS, KINDS, UNKNOWN, Facts, lie_in
+from pipeline.transfers import in_force_within_origin
 from schemas.events import AftersaleAnswer, AftersaleKind
 from schemas.frames import TIME
 
@@ -21,6 +22,9 @@ _TIE: Final = len(DROPS)
 """Room for the rank among drops in `time * _TIE + rank`."""
 _IDENTITY: Final = ("name", "phone", "address")
 _PLACE: Final = ("city", "province", "county", "place")
+
+
+_NOWHERE: Final = pl.lit(value=False)
 
 
 class Views(NamedTuple):
@@ -38,8 +42,11 @@ class Views(NamedTuple):
     """`order`, `rules` (bits), `extended_to` (null: exempt altogether), `applies_from` and `applies_until` (null: always)."""
 
 
-def condense(facts: Facts, orders: Ints) -> Views:
-    """Return the views of `orders` (distinct ids)."""
+def condense(facts: Facts, orders: Ints, within_origin: pl.Expr = _NOWHERE) -> Views:
+    """Return the views of `orders` (distinct ids).
+
+    `within_origin` says of `platform` (an id) whether a transfer counts there only in the province that the parcel started from.
+    """
     uploads = _earliest_uploads(facts, facts.uploads_by_order.rows(orders))
     waybills = uploads["waybill"].unique().to_numpy()
     sharing = _earliest_uploads(facts, facts.uploads_by_waybill.rows(waybills))
@@ -57,15 +64,15 @@ def condense(facts: Facts, orders: Ints) -> Views:
     in_view = details.filter(pl.col("order").is_in(pl.Series(orders).implode())) if len(sharing) else details
     by_order = in_view.join(first_uploads, on="order", how="left")
 
-    scanned = pl.DataFrame({"waybill": waybills, "scanned": facts.in_force(waybills)})
+    scanned = _scanned(facts, uploads.join(by_order.select("order", "platform"), on="order"), within_origin)
     scans = facts.scans.frame(
-        facts.scans_by_waybill.rows(np.unique(scanned["scanned"])), "waybill", "at", "status", "place"
+        facts.scans_by_waybill.rows(scanned["scanned"].unique().to_numpy()), "waybill", "at", "status", "place"
     )
     places = facts.places.resolved.with_row_index("place_id").with_columns(pl.col("place_id").cast(pl.Int32))
     trajectories, pickups = _trajectories(scans, places)
     shipment = (
         uploads.join(by_order, on="order")
-        .join(scanned, on="waybill")
+        .join(scanned, on=["order", "waybill"])
         .join(trajectories, on="scanned", how="left")
         .join(_named(places, "address"), left_on="place", right_on="place_id", how="left")
         .join(_reuses(facts, sharing, details), on=["order", "waybill"], how="left")
@@ -73,6 +80,21 @@ def condense(facts: Facts, orders: Ints) -> Views:
     )
     pickup = shipment.join(pickups, on="scanned", how="left")
     return Views(by_order, shipment, pickup, _cases(facts, by_order), _exemptions(facts, order_facts, by_order))
+
+
+def _scanned(facts: Facts, uploads: pl.DataFrame, within_origin: pl.Expr) -> pl.DataFrame:
+    """Return, for `order` and `waybill` of `uploads`, the waybill whose scans count, `scanned`."""
+    uploads = uploads.select("order", "waybill", bound=within_origin)
+    waybills = uploads["waybill"].unique().to_numpy()
+    ends = pl.DataFrame({"waybill": waybills, "scanned": facts.in_force(waybills)})
+    ends = uploads.join(ends, on="waybill")
+    bound = uploads.filter("bound")["waybill"].unique().to_numpy()
+    if len(facts.replacements) and bound.size:
+        nearby = pl.DataFrame({"waybill": bound, "nearby": in_force_within_origin(facts, bound)})
+        ends = ends.join(nearby, on="waybill", how="left").with_columns(
+            scanned=pl.when("bound").then("nearby").otherwise("scanned")
+        )
+    return ends.select("order", "waybill", "scanned")
 
 
 def _time(name: str) -> pl.Expr:
@@ -166,9 +188,11 @@ def _exemptions(facts: Facts, order_facts: pl.DataFrame, orders: pl.DataFrame) -
     # By merchant they may be thousands, each for few orders.
     by_merchant = orders.join(of_many.filter(pl.col("merchant") != NONE), on="merchant", suffix="_named")
     others = orders.join(of_many.filter(pl.col("merchant") == NONE).drop("merchant"), how="cross", suffix="_named")
+    on_platform = (pl.col("platform_named") == NONE) | (pl.col("platform_named") == pl.col("platform"))
     for under in (by_merchant, others):
-        on_platform = (pl.col("platform_named") == NONE) | (pl.col("platform_named") == pl.col("platform"))
-        scoped.append(under.filter(on_platform).select(what))
+        under = under.filter(on_platform)
+        there, region = facts.places.divisions_of(under["place"].fill_null(NONE).to_numpy()), under["division"].to_numpy()
+        scoped.append(under.filter(pl.Series((region == NONE) | lie_in(there, region))).select(what))
     return pl.concat(scoped)
 
 

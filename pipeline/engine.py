@@ -124,7 +124,7 @@ class Engine:
         as_of = None if self.clock is None else _since_epoch(self.clock)
         known_rows = self._facts.flags_by_order.rows(orders)
         known = self._facts.flags.frame(known_rows).with_columns(row=pl.Series(known_rows))
-        views = condense(self._facts, orders)
+        views = condense(self._facts, orders, self._judge.within_origin(self._facts))
         verdicts = self._judge.verdicts(views, self._facts, as_of, known)
         self._facts.set_due(verdicts.due["order"].to_numpy(), verdicts.due["due"].to_numpy())
         return self._reconcile(verdicts, known, now)

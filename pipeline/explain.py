@@ -227,7 +227,8 @@ UNION ALL
 SELECT occurred_at, extended_to, applies_from, applies_until, reason,
        concat_ws(', ', 'orders on ' || platform, 'of merchant ' || merchant_id, 'to ' || region)
 FROM exemptions
-WHERE coalesce(platform = {platform}, true) AND coalesce(merchant_id = {merchant_id}, true)
+WHERE (platform IS NULL OR platform = {platform}) AND (merchant_id IS NULL OR merchant_id = {merchant_id})
+  AND (region IS NULL OR lies_in((SELECT division FROM orders WHERE order_id = {order_id}), division))
   AND list_has_any(rules, [{rule}, '*'])
 ORDER BY moment"""
 

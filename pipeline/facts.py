@@ -16,7 +16,7 @@ from detectors import RULES
 from detectors._facts import STATUSES
 from pipeline.arrays import ABSENT, NONE, Bools, Chains, Ints, Keys, Table
 from pipeline.places import resolve, squash
-from schemas.events import AftersaleAnswer, AftersaleKind
+from schemas.events import AftersaleAnswer, AftersaleKind, ReplacementKind
 from schemas.frames import FACTS
 
 Times = npt.NDArray[np.int64]
@@ -61,7 +61,14 @@ _ORDER_FACTS: Final = {
 }
 _UPLOADS: Final = {"order": np.int32, "waybill": np.int32, "case": np.int32, "at": np.int64, "digest": np.uint64}
 _SCANS: Final = {"waybill": np.int32, "at": np.int64, "status": np.uint8, "place": np.int32, "digest": np.uint64}
-_REPLACEMENTS: Final = {"waybill": np.int32, "new": np.int32, "at": np.int64, "digest": np.uint64}
+_REPLACEMENTS: Final = {
+    "waybill": np.int32,
+    "new": np.int32,
+    "at": np.int64,
+    "correction": np.bool_,
+    "place": np.int32,
+    "digest": np.uint64,
+}
 _CASE_FACTS: Final = {
     "order": np.int32,
     "case": np.int32,
@@ -196,16 +203,9 @@ class Facts:
 
     def in_force(self, waybills: Ints) -> Ints:
         """Return the waybill whose scans count for each of `waybills`: replacements followed, cycles not entered twice."""
-        replaced_by = self.waybill_state["replaced_by"]
-        now, seen = waybills, [waybills]
-        while len(self.replacements):
-            following = replaced_by[now]
-            following = np.where((following >= 0) & ~np.any([following == one for one in seen], axis=0), following, now)
-            if (following == now).all():
-                break
-            now = following
-            seen.append(now)
-        return now
+        if not len(self.replacements):
+            return waybills
+        return follow(waybills, self.waybill_state["replaced_by"].__getitem__)
 
     def set_due(self, orders: Ints, due: Times) -> None:
         """Note when each of `orders` has to be judged again."""
@@ -289,7 +289,7 @@ class Facts:
         }
         self.order_facts.append(rows, len(frame))
         self.facts_by_order.append(owners, len(self.orders))
-        return frame, owners
+        return self._located(frame, rows), owners
 
     def _add_uploads(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Ints, Ints]:
         orders, waybills, digest = self.orders.add(frame), self.waybills.add(frame), _digest(frame)
@@ -320,15 +320,22 @@ class Facts:
         }
         self.scans.append(rows, len(frame))
         self.scans_by_waybill.append(owners, len(self.waybills))
-        return frame, owners
+        return self._located(frame, rows), owners
 
     def _add_replacements(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Ints]:
         old, digest = self.waybills.add(frame), _digest(frame)
         following = self.waybills.add(frame.select(carrier="new_carrier", waybill_no="new_waybill_no"))
         new = self._unknown(old, digest, self.replacements, self.replacements_by_old)
         frame, old, following, digest = frame.filter(new), old[new], following[new], digest[new]
-        at = _micros(frame["occurred_at"])
-        self.replacements.append({"waybill": old, "new": following, "at": at, "digest": digest}, len(frame))
+        placed: dict[str, npt.ArrayLike] = {
+            "waybill": old,
+            "new": following,
+            "at": _micros(frame["occurred_at"]),
+            "correction": frame["kind"].eq_missing(ReplacementKind.CORRECTION.value).to_numpy(),
+            "place": self.places.add(frame.with_columns(description=pl.lit(None, pl.String)), scanned=True),
+            "digest": digest,
+        }
+        self.replacements.append(placed, len(frame))
         self.replacements_by_old.append(old, len(self.waybills))
         self.replacements_by_new.append(following, len(self.waybills))
         self._grow_state()
@@ -336,7 +343,12 @@ class Facts:
         names = self.waybills.names(rows["new"].to_numpy())
         latest = rows.hstack(names).sort("waybill", "at", "carrier", "waybill_no").unique("waybill", keep="last")
         self.waybill_state["replaced_by"][latest["waybill"].to_numpy()] = latest["new"].to_numpy()
-        return frame, old
+        return self._located(frame, placed), old
+
+    def _located(self, frame: pl.DataFrame, rows: Mapping[str, npt.ArrayLike]) -> pl.DataFrame:
+        """Fill in the `division` of each row's place."""
+        division = pl.Series(self.places.divisions_of(np.asarray(rows["place"])))
+        return frame.with_columns(division=division.set(division == 0, None))
 
     def _add_case_facts(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Ints]:
         orders, digest = self.orders.add(frame), _digest(frame)
@@ -376,19 +388,24 @@ class Facts:
         rows: dict[str, npt.ArrayLike] = {
             "platform": _where_given(self.platforms.add, frame, "platform"),
             "merchant": _where_given(self.merchants.add, frame, "merchant_id"),
-            "division": NONE,
+            "division": frame["division"].fill_null(NONE).to_numpy(),
             "rules": _rule_bits(frame["rules"]),
             **{name: _micros(frame[name]) for name in ("extended_to", "applies_from", "applies_until")},
             "digest": digest[new],
         }
         added = self.exemptions.frame(self.exemptions.append(rows, len(frame)))
-        touched = np.zeros(len(self.order_facts), np.bool_)
-        for platform, merchant in added.select("platform", "merchant").unique().iter_rows():
-            covered = np.ones(len(self.order_facts), np.bool_)
+        # An address may have changed since the payment: whoever ever was to be delivered there is looked at again.
+        there = self.places.divisions_of(self.order_facts["place"])
+        touched = [_NO_IDS]
+        for platform, merchant, region in added.select("platform", "merchant", "division").unique().iter_rows():
+            paid = np.ones(len(self.order_facts), np.bool_)
             for name, value in (("platform", platform), ("merchant", merchant)):
-                covered &= (value == NONE) | (self.order_facts[name] == value)
-            touched |= covered
-        return frame, np.unique(self.order_facts["order"][touched])
+                paid &= (value == NONE) | (self.order_facts[name] == value)
+            covered = np.unique(self.order_facts["order"][paid])
+            if region != NONE:
+                covered = np.intersect1d(covered, self.order_facts["order"][lie_in(there, region)])
+            touched.append(covered)
+        return frame, np.unique(np.concatenate(touched))
 
     @staticmethod
     def _unknown(owners: Ints, digest: npt.NDArray[np.uint64], table: Table, chains: Chains) -> npt.NDArray[np.bool_]:
@@ -459,6 +476,28 @@ class _Places:
         return ids
 
 
+def follow(waybills: Ints, replaced_by: Callable[[Ints], Ints]) -> Ints:
+    """Return where the chain of each waybill ends; `replaced_by` gives the next one, below zero where there is none.
+
+    A waybill that the chain has visited ends it.
+    """
+    now, seen = waybills, [waybills]
+    while True:
+        following = replaced_by(now)
+        following = np.where((following >= 0) & ~np.any([following == one for one in seen], axis=0), following, now)
+        if (following == now).all():
+            return now
+        now = following
+        seen.append(now)
+
+
+def lie_in(divisions: Ints, regions: Ints | int) -> Bools:
+    """Return which of `divisions` (six digits) are the region beside them, or a part of it."""
+    part = np.where(np.mod(regions, 10_000) == 0, 10_000, np.where(np.mod(regions, 100) == 0, 100, 1))
+    same: Bools = divisions // part == regions // part
+    return same
+
+
 _NO_IDS: Final = np.empty(0, np.int32)
 _TABLE_OF: Final = {
     **dict.fromkeys(KINDS, "order_facts"),
@@ -489,7 +528,7 @@ def _digest(frame: pl.DataFrame) -> npt.NDArray[np.uint64]:
     content = [
         pl.col(name).list.join("\n") if dtype == pl.List else pl.col(name)
         for name, dtype in frame.schema.items()
-        if name not in {"event_id", "received_at"}
+        if name not in {"event_id", "received_at", "division"}
     ]
     return frame.select(pl.struct(content).hash(seed=2).alias("digest"))["digest"].to_numpy()
 

@@ -40,6 +40,7 @@ class Judge:
 
     def __init__(self, profiles: Profiles, warn: timedelta | None = None) -> None:
         self._warn = warn
+        self._profiles = profiles
         self._editions = profiles.editions()
         self._settings = {code: [edition.rules[code] for edition in self._editions] for code in RULES}
         self._excluded = [profiles.of(edition.platform).excluded_categories for edition in self._editions]
@@ -69,6 +70,14 @@ class Judge:
         return Verdicts(pl.concat(flags), pl.concat(due).group_by("order").agg(pl.col("due").min()))
 
     # What the profile says of each row
+
+    def within_origin(self, facts: Facts) -> pl.Expr:
+        """Return whether on a row's `platform` a transfer counts only in the province that the parcel started from."""
+        names = [profile.platform for profile in self._profiles.every[1:]]
+        ids = facts.platforms.find(pl.DataFrame({"platform": names}, schema=facts.platforms.schema)).tolist()
+        bound = {at: profile.transfers == "origin_province" for at, profile in zip(ids, self._profiles.every[1:], strict=True)}
+        other = self._profiles.every[0].transfers == "origin_province"
+        return pl.col("platform").replace_strict(list(bound), list(bound.values()), default=other, return_dtype=pl.Boolean)
 
     def _by_profile(self, frame: pl.DataFrame, view: View, facts: Facts) -> pl.DataFrame:
         """Add `edition` and `excluded`, and let the category, then a promotion, say how long orders may take."""

@@ -15,6 +15,7 @@ exempted AS (
     FROM exemptions JOIN orders
       ON (exemptions.platform IS NULL OR exemptions.platform = orders.platform)
      AND (exemptions.merchant_id IS NULL OR exemptions.merchant_id = orders.merchant_id)
+     AND (exemptions.region IS NULL OR lies_in(orders.division, exemptions.division))
 )"""
 _CASES: Final = """
 cases AS (
@@ -161,6 +162,11 @@ def _by_category(editions: tuple[Edition, ...], profiles: Profiles) -> str:
 def list_of_values(rows: Iterable[str], *names: str) -> str:
     """Return `rows`, each a tuple in SQL, as a table with the columns `names`."""
     return f"(VALUES {', '.join(rows)}) AS given({', '.join(names)})"
+
+
+def sql_list(texts: Iterable[str]) -> str:
+    """Write a list of texts, which may be empty."""
+    return f"[{', '.join(map(sql_text, texts))}]::VARCHAR[]"
 
 
 def sql_number(value: int | None) -> str:

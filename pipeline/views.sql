@@ -1,6 +1,15 @@
 -- What analysts query, over the append-only tables of `pipeline/store.py`. `detectors/_facts.py` says what the times mean.
 -- Every view is a function of content: the order of arrival never decides.
 
+-- Whether a division (six digits) is the region or a part of it.
+CREATE OR REPLACE MACRO lies_in(division, region) AS
+    CASE WHEN region % 10000 = 0 THEN division // 10000 = region // 10000
+         WHEN region % 100 = 0 THEN division // 100 = region // 100
+         ELSE division = region END;
+
+-- Where a platform lets a parcel change its number. The profiles say it, in a macro that takes the place of this one.
+CREATE OR REPLACE MACRO transfers_of(platform) AS 'anywhere';
+
 -- Flags ---------------------------------------------------------------------------------------------------------------
 
 CREATE OR REPLACE VIEW flags AS
@@ -36,9 +45,9 @@ WITH condensed AS (
                {'at': occurred_at, 'platform': platform, 'merchant_id': merchant_id, 'amount': amount,
                 'ship_within_hours': ship_within_hours, 'category': category, 'products': products, 'province': province,
                 'city': city, 'district': district, 'detail': detail, 'place_text': place_text, 'name_hash': name_hash,
-                'phone_hash': phone_hash} AS paid,
+                'phone_hash': phone_hash, 'division': division} AS paid,
                {'at': occurred_at, 'province': province, 'city': city, 'district': district, 'detail': detail,
-                'place_text': place_text} AS address,
+                'place_text': place_text, 'division': division} AS address,
                {'at': occurred_at, 'name_hash': name_hash, 'phone_hash': phone_hash} AS recipient
         FROM order_facts
     )
@@ -60,6 +69,7 @@ SELECT order_id,
        CASE WHEN changed IS NULL THEN paid.district ELSE changed.district END AS district,
        CASE WHEN changed IS NULL THEN paid.detail ELSE changed.detail END AS detail,
        CASE WHEN changed IS NULL THEN paid.place_text ELSE changed.place_text END AS place_text,
+       CASE WHEN changed IS NULL THEN paid.division ELSE changed.division END AS division,
        CASE WHEN recipient IS NULL THEN paid.name_hash ELSE recipient.name_hash END AS name_hash,
        CASE WHEN recipient IS NULL THEN paid.phone_hash ELSE recipient.phone_hash END AS phone_hash,
        cancelled_at,
@@ -94,28 +104,53 @@ SELECT order_id, aftersale_id, platform, merchant_id, opened.kind AS kind, opene
 FROM cases LEFT JOIN sent_again USING (order_id, aftersale_id) LEFT JOIN orders USING (order_id)
 WHERE opened IS NOT NULL;
 
--- Where a chain of replacements ends: (carrier, waybill_no) as uploaded -> the waybill whose scans count. Only waybills
--- that were replaced are here. Each step takes the latest replacement; a waybill visited before ends the chain.
+-- Where a chain of replacements ends: (carrier, waybill_no) as uploaded -> the waybill whose scans count, for both ways in which
+-- platforms may see it (`transfers`). Only waybills that were replaced are here. Each step takes the latest replacement that
+-- counts; a waybill visited before ends the chain.
 CREATE OR REPLACE VIEW replaced_waybills AS
-WITH RECURSIVE step AS (
-    SELECT carrier, waybill_no, max({'at': occurred_at, 'carrier': new_carrier, 'waybill_no': new_waybill_no}) AS next
-    FROM replacements
+WITH RECURSIVE placed AS (
+    SELECT carrier, waybill_no, occurred_at, status, division
+    FROM scans SEMI JOIN replacements USING (carrier, waybill_no)
+    WHERE division IS NOT NULL
+),
+started AS (
+    SELECT carrier, waybill_no,
+           min({'later': status <> 'picked_up', 'at': occurred_at, 'division': division}).division // 10000 AS province
+    FROM placed
     GROUP BY carrier, waybill_no
 ),
+handed AS (
+    SELECT r.carrier, r.waybill_no, r.occurred_at AS handed_at, new_carrier, new_waybill_no, kind, r.division, started.province,
+           max({'at': placed.occurred_at, 'division': placed.division}) AS last_seen
+    FROM replacements AS r
+    LEFT JOIN started ON started.carrier = r.carrier AND started.waybill_no = r.waybill_no
+    LEFT JOIN placed ON placed.carrier = r.carrier AND placed.waybill_no = r.waybill_no
+                    AND placed.occurred_at <= r.occurred_at
+    GROUP BY ALL
+),
+step AS (
+    SELECT transfers, carrier, waybill_no,
+           max({'at': handed_at, 'carrier': new_carrier, 'waybill_no': new_waybill_no}) AS next
+    FROM handed, (VALUES ('anywhere'), ('origin_province')) AS ways(transfers)
+    WHERE transfers = 'anywhere' OR kind IS NOT DISTINCT FROM 'correction'
+       OR coalesce(province = coalesce(division, last_seen.division) // 10000, true)
+    GROUP BY transfers, carrier, waybill_no
+),
 chain AS (
-    SELECT carrier, waybill_no, carrier AS here_carrier, waybill_no AS here_waybill_no,
+    SELECT transfers, carrier, waybill_no, carrier AS here_carrier, waybill_no AS here_waybill_no,
            [{'carrier': carrier, 'waybill_no': waybill_no}] AS visited
     FROM step
     UNION ALL
-    SELECT chain.carrier, chain.waybill_no, step.next.carrier, step.next.waybill_no,
+    SELECT transfers, chain.carrier, chain.waybill_no, step.next.carrier, step.next.waybill_no,
            list_append(visited, {'carrier': step.next.carrier, 'waybill_no': step.next.waybill_no})
-    FROM chain JOIN step ON step.carrier = here_carrier AND step.waybill_no = here_waybill_no
-    WHERE NOT list_contains(visited, {'carrier': step.next.carrier, 'waybill_no': step.next.waybill_no})
+    FROM chain JOIN step USING (transfers)
+    WHERE step.carrier = here_carrier AND step.waybill_no = here_waybill_no
+      AND NOT list_contains(visited, {'carrier': step.next.carrier, 'waybill_no': step.next.waybill_no})
 )
-SELECT carrier, waybill_no, arg_max(here_carrier, len(visited)) AS scanned_carrier,
+SELECT transfers, carrier, waybill_no, arg_max(here_carrier, len(visited)) AS scanned_carrier,
        arg_max(here_waybill_no, len(visited)) AS scanned_waybill_no
 FROM chain
-GROUP BY carrier, waybill_no;
+GROUP BY transfers, carrier, waybill_no;
 
 CREATE OR REPLACE VIEW shipments AS
 WITH uploaded AS (
@@ -145,14 +180,16 @@ moved AS (
     WHERE occurred_at > picked_up_at
     GROUP BY carrier, waybill_no
 )
-SELECT order_id, carrier, waybill_no, platform, merchant_id, paid_at, uploaded_at,
-       coalesce(replaced.scanned_carrier, carrier) AS scanned_carrier,
-       coalesce(replaced.scanned_waybill_no, waybill_no) AS scanned_waybill_no,
+SELECT order_id, uploaded.carrier, uploaded.waybill_no, platform, merchant_id, paid_at, uploaded_at,
+       coalesce(replaced.scanned_carrier, uploaded.carrier) AS scanned_carrier,
+       coalesce(replaced.scanned_waybill_no, uploaded.waybill_no) AS scanned_waybill_no,
        picked_up_at, moved_at, first_hub_at, last_drop_at, last_drop_status, delivered_at, last_scanned_at,
        coalesce(turned_back, false) AS turned_back, cancelled_at, uploaded_for_order, category
 FROM uploaded
 LEFT JOIN orders USING (order_id)
-LEFT JOIN replaced_waybills AS replaced USING (carrier, waybill_no)
+LEFT JOIN replaced_waybills AS replaced
+       ON replaced.carrier = uploaded.carrier AND replaced.waybill_no = uploaded.waybill_no
+      AND replaced.transfers = transfers_of(platform)
 LEFT JOIN scanned ON scanned.carrier = coalesce(replaced.scanned_carrier, uploaded.carrier)
                  AND scanned.waybill_no = coalesce(replaced.scanned_waybill_no, uploaded.waybill_no)
 LEFT JOIN moved ON moved.carrier = scanned.carrier AND moved.waybill_no = scanned.waybill_no;

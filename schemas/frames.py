@@ -69,12 +69,15 @@ EVENTS: Final = pl.Schema(
         "applies_until": TIME,
         "aftersale_id": pl.String(),
         "answer": pl.String(),
+        "division": pl.Int32(),
     }
 )
 """Valid events, one row each, of all types in one frame: what a type does not have is null.
 
 The place columns hold `address` for orders and `location` for scans (`place_text` is its `text`). Names and phones are gone:
-`name_hash` and `phone_hash` are keyed hashes of what was given. `received_at` is never null.
+`name_hash` and `phone_hash` are keyed hashes of what was given. `received_at` is never null. `division` is the six-digit code of
+the smallest administrative division in which the place certainly lies, or of an exemption's region; it is understood from the other
+columns, and no part of what tells one fact from another.
 """
 
 FACTS: Final[dict[str, pl.Schema]] = {
@@ -84,7 +87,7 @@ FACTS: Final[dict[str, pl.Schema]] = {
             for name in (
                 "type", "order_id", "occurred_at", "received_at", "event_id", "platform", "merchant_id", "amount",
                 "ship_within_hours", "category", "products", "name_hash", "phone_hash", *_PLACE, "reason", "rules",
-                "extended_to", "applies_from", "applies_until",
+                "extended_to", "applies_from", "applies_until", "division",
             )
         }
     ),
@@ -99,7 +102,7 @@ FACTS: Final[dict[str, pl.Schema]] = {
             name: EVENTS[name]
             for name in (
                 "carrier", "waybill_no", "status", "occurred_at", "received_at", "event_id", "country",
-                "province", "city", "district", "facility", "place_text", "description",
+                "province", "city", "district", "facility", "place_text", "description", "division",
             )
         }
     ),
@@ -108,7 +111,7 @@ FACTS: Final[dict[str, pl.Schema]] = {
             name: EVENTS[name]
             for name in (
                 "carrier", "waybill_no", "new_carrier", "new_waybill_no", "occurred_at", "received_at", "event_id", "kind",
-                "country", "province", "city", "district", "facility", "place_text", "reason",
+                "country", "province", "city", "district", "facility", "place_text", "reason", "division",
             )
         }
     ),
@@ -117,7 +120,7 @@ FACTS: Final[dict[str, pl.Schema]] = {
             name: EVENTS[name]
             for name in (
                 "platform", "merchant_id", "region", "occurred_at", "received_at", "event_id", "rules", "extended_to",
-                "applies_from", "applies_until", "reason",
+                "applies_from", "applies_until", "reason", "division",
             )
         }
     ),
@@ -135,7 +138,7 @@ FACTS: Final[dict[str, pl.Schema]] = {
 orders, `exemptions` those of many; `uploads` holds `waybill_uploaded` and (with `aftersale_id`) `resend_shipped`,
 `aftersale_facts` all other events about cases.
 
-A fact is all its columns but `event_id` and `received_at`: the same fact twice is one fact.
+A fact is all its columns but `event_id`, `received_at` and `division`: the same fact twice is one fact.
 """
 
 FLAG_LOG: Final = pl.Schema(
