@@ -20,7 +20,7 @@ _DROP_CODES: Final = [_STATUS[name] for name in DROPS]
 _TIE: Final = len(DROPS)
 """Room for the rank among drops in `time * _TIE + rank`."""
 _IDENTITY: Final = ("name", "phone", "address")
-_PLACE: Final = ("city", "province", "county", "place")
+_PLACE: Final = ("place", "city", "cities", "unlisted_city", "unlisted_province", "unlisted_county", "postal")
 
 
 class Views(NamedTuple):
@@ -202,7 +202,7 @@ def _trajectories(scans: pl.DataFrame, places: pl.DataFrame) -> tuple[pl.DataFra
     )
     drops = drops.join(_named(places, "drop"), left_on="place", right_on="place_id", how="left")
     if len(drops) > drops["scanned"].n_unique():
-        drops = drops.sort("scanned", *(f"drop_{part}" for part in _PLACE), nulls_last=True)
+        drops = drops.sort("scanned", *_in_order("drop"), nulls_last=True)
         drops = drops.unique("scanned", keep="first", maintain_order=True)
     drops = drops.with_columns(drop_status=pl.col("status").replace_strict(_DROP_CODES, DROPS, return_dtype=pl.String))
     trajectories = (
@@ -220,8 +220,8 @@ def _pickups(scans: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
     )
     named = [f"pickup_{part}" for part in _PLACE]
     first = (
-        pickups.filter(pl.col("pickup_city").is_not_null())
-        .sort("scanned", "pickup_at", *named, nulls_last=True)
+        pickups.filter(pl.any_horizontal(pl.col("pickup_cities", "pickup_unlisted_city").is_not_null()))
+        .sort("scanned", "pickup_at", *_in_order("pickup"), nulls_last=True)
         .unique("scanned", keep="first", maintain_order=True)
         .select("scanned", *(pl.col(name).alias(f"first_{name}") for name in named))
     )
@@ -268,6 +268,12 @@ def _reuses(facts: Facts, sharing: pl.DataFrame, orders: pl.DataFrame) -> pl.Dat
 
 def _named(places: pl.DataFrame, prefix: str) -> pl.DataFrame:
     return places.select("place_id", *(pl.col(name).alias(f"{prefix}_{name}") for name in _PLACE))
+
+
+def _in_order(prefix: str) -> list[pl.Expr]:
+    """Return what places at one moment are sorted by: what they say, never which came first."""
+    texts = [pl.col(f"{prefix}_{name}") for name in _PLACE if name != "cities"]
+    return [*texts, pl.col(f"{prefix}_cities").cast(pl.List(pl.String)).list.join(" ")]
 
 
 def _codes(names: frozenset[str]) -> list[int]:

@@ -26,9 +26,9 @@ RESOLVED: Final = pl.Schema(
         "cities": pl.List(pl.Int32()),
         "city": pl.String(),
         "divisions": pl.List(pl.String()),
-        "name": pl.String(),
-        "province": pl.String(),
-        "county": pl.String(),
+        "unlisted_city": pl.String(),
+        "unlisted_province": pl.String(),
+        "unlisted_county": pl.String(),
         "postal": pl.String(),
     }
 )
@@ -36,9 +36,9 @@ RESOLVED: Final = pl.Schema(
 
 `place`: as written; of a text, the names in it. `cities`: the codes of the cities that it may lie in (330100; below zero: a
 country); null where that is not known. `city`: the same for people to read. `divisions`: the six-digit codes of all
-divisions that it may lie in, with all that these lie in; empty where none is known. `name`, `province`, `county`: a city
-that is in no list, with its province and county, as they are compared; null for all others. `postal`: abroad, the
-beginning of the postal code.
+divisions that it may lie in, with all that these lie in; empty where none is known. `unlisted_city`, `…_province`,
+`…_county`: a city that is in no list, with its province and county, as they are compared; null for all others.
+`postal`: abroad, the beginning of the postal code.
 """
 
 _NOTHING_MEANT: Final = frozenset(
@@ -81,16 +81,20 @@ def _words_of_orders(places: pl.DataFrame) -> pl.Series:
 
 
 def _words_of_scans(places: pl.DataFrame) -> pl.Series:
-    """Reduce the text with the facility; without a text the facility counts, or else the description.
+    """Reduce the text with the facility, or the facility alone; the description counts where that tells nothing.
 
     A sorting centre counts last: it may be called after another city than it stands in.
     """
     text = places.select(pl.concat_str("place_text", "facility", separator=FIELD, ignore_nulls=True)).to_series()
-    here = places.select("description", told=pl.col("place_text").is_not_null(), here=skeletons(text, scanned=True))
+    here = pl.DataFrame(
+        {
+            "told": places["place_text"].is_not_null(),
+            "here": skeletons(text, scanned=True),
+            "story": skeletons(places["description"], scanned=True),
+        }
+    )
     is_hub = ~pl.col("told") & pl.col("here").str.contains(HUB, literal=True)
-    silent = ~pl.col("told") | (pl.col("here") == "")
-    story = skeletons(here.select(pl.when(silent).then("description")).to_series(), scanned=True)
-    words = here.with_columns(story=story).select(
+    words = here.select(
         pl.concat_str(
             pl.when((pl.col("here") != "") & ~is_hub).then("here"),
             pl.when(pl.col("story") != "").then("story"),
@@ -166,7 +170,7 @@ def _abroad(country: str, fields: _Fields, postal: str | None) -> dict[str, Any]
     return {
         "cities": [number_of(country)],
         "city": country_names()[country],
-        "name": None if name in countries() else name,
+        "unlisted_city": None if name in countries() else name,
         "postal": postal,
     }
 
@@ -177,9 +181,9 @@ def _unlisted(city: str, fields: _Fields, found: Found) -> dict[str, Any]:
     return {
         "cities": sorted(map(int, cities_of(found.codes))) or None,
         "divisions": sorted({above for code in found.codes for above in divisions()[code].line}),
-        "name": city,
-        "province": _compared(fields.province, _PROVINCE_ENDING),
-        "county": county.removesuffix("市") if county and county.endswith("市") else None,
+        "unlisted_city": city,
+        "unlisted_province": _compared(fields.province, _PROVINCE_ENDING),
+        "unlisted_county": county.removesuffix("市") if county and county.endswith("市") else None,
     }
 
 
