@@ -147,13 +147,21 @@ def deadline_of(rule: str) -> str:
 
 
 def elsewhere(one: str, other: str) -> pl.Expr:
-    """Return whether two places (column prefixes) lie in different cities; null where one names no city.
+    """Return whether two places (column prefixes) lie in different cities; null where that cannot be told.
 
-    Cities differ by name; or by province, where both name one. A city that is the other's county is the same place.
+    They do where no city that the one may lie in is one that the other may lie in. Two cities that are in no list differ by
+    name, or by province where both name one; a city that is the other's county is the same place, and so is one with the
+    same beginning of the postal code. Names in different scripts are not compared.
     """
-    city, other_city = pl.col(f"{one}_city"), pl.col(f"{other}_city")
-    province, other_province = pl.col(f"{one}_province"), pl.col(f"{other}_province")
-    within = (city == pl.col(f"{other}_county")) | (other_city == pl.col(f"{one}_county"))
-    other_name = (city != other_city) & ~within.fill_null(value=False)
-    differs = other_name | (province != other_province).fill_null(value=False)
-    return pl.when(city.is_not_null() & other_city.is_not_null()).then(differs)
+    apart = pl.col(f"{one}_cities").list.set_intersection(f"{other}_cities").list.len() == 0
+    city, other_city = pl.col(f"{one}_unlisted_city"), pl.col(f"{other}_unlisted_city")
+    within = (city == pl.col(f"{other}_unlisted_county")) | (other_city == pl.col(f"{one}_unlisted_county"))
+    same_postal = pl.col(f"{one}_postal") == pl.col(f"{other}_postal")
+    other_name = (city != other_city) & ~within.fill_null(value=False) & ~same_postal.fill_null(value=False)
+    other_province = pl.col(f"{one}_unlisted_province") != pl.col(f"{other}_unlisted_province")
+    differs = other_name | other_province.fill_null(value=False) | apart.fill_null(value=False)
+    return pl.when(_in_latin(city) == _in_latin(other_city)).then(differs).otherwise(apart)
+
+
+def _in_latin(name: pl.Expr) -> pl.Expr:
+    return name.str.len_bytes() == name.str.len_chars()

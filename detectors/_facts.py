@@ -19,11 +19,12 @@ SHIPMENT, one row per order and waybill uploaded for it; as ORDER, and:
     address_place, …                                                the delivery address in force
     other_uploaded_at, other_order_id, other_differs_in             the latest earlier upload of the waybill as it was uploaded, by
                                                                     another order with another recipient or address
-    (`…_place` is as written; `…_province`, `…_city` and `…_county` are the resolved names to compare)
+    (`…_place` is as written, `…_city` the city that it was understood as; `…_cities`, `…_unlisted_…` and `…_postal` are what
+    `elsewhere` compares, see `places.resolving`)
 
 PICKUP, one row per pickup scan of a shipment that has several; as SHIPMENT, and:
     pickup_at, pickup_place, …                                      this scan
-    first_pickup_place, …                                           the first pickup scan that names a city
+    first_pickup_place, …                                           the first pickup scan whose city is known
 
 AFTERSALE, one row per after-sales case that was opened; as ORDER, and of each event the earliest:
     opened_at           the request; of its kind refund_only or return_refund also refund_asked_at, of resend also resend_asked_at

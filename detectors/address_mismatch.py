@@ -16,7 +16,9 @@ class AddressMismatch(Rule):
     Source: WeChat Channels 3.2.2(4).
 
     Known blind spots:
-        Abstains when either place names no city, and on parcels that were returned or forwarded.
+        Abstains when either place names no city for sure, when both may lie in the same one, and on parcels that were
+        returned or forwarded. Prefectures are compared (the municipalities, Hong Kong, Macau and Taiwan as a whole): a parcel
+        in another district of the city goes unseen.
     """
 
     title = "parcel ended in another city than the address"
@@ -27,11 +29,13 @@ class AddressMismatch(Rule):
         return pl.when(elsewhere("drop", "address") & ~pl.col("turned_back")).then(pl.col("drop_at"))
 
     def evidence(self, given: Given) -> Mapping[str, pl.Expr]:
-        """Show both places as they were written."""
+        """Show both places as they were written, and the cities that they were understood as."""
         del given
         return {
             "address": pl.col("address_place"),
+            "address_city": pl.col("address_city"),
             "scan_place": pl.col("drop_place"),
+            "scan_city": pl.col("drop_city"),
             "scan_status": pl.col("drop_status"),
             "scanned_at": pl.col("drop_at"),
         }

@@ -32,7 +32,9 @@ class RepeatedPickup(Rule):
         return {
             "first_picked_up_at": pl.col("picked_up_at"),
             "first_place": pl.col("first_pickup_place"),
+            "first_city": pl.col("first_pickup_city"),
             "picked_up_again_at": pl.col("pickup_at"),
             "again_place": pl.col("pickup_place"),
+            "again_city": pl.col("pickup_city"),
             "limit_hours": given.limit.dt.total_microseconds() / 3_600_000_000,
         }

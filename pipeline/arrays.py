@@ -111,13 +111,16 @@ class Chains:
         return self._head.size_bytes() + self._rows.size_bytes()
 
 
-class _Slots:
+class Slots:
     """An open-addressing hash table from 64-bit hashes to 32-bit values, probed for whole arrays at once."""
 
     def __init__(self, capacity: int = 1024) -> None:
         self._hashes = np.zeros(capacity, np.uint64)
         self._values = np.full(capacity, _FREE, np.int32)
         self._used = 0
+
+    def __len__(self) -> int:
+        return self._used
 
     def get(self, hashes: Hashes) -> Ints:
         """Return the value of each hash, or `NONE`."""
@@ -177,7 +180,7 @@ class Keys:
 
     def __init__(self, *columns: str) -> None:
         self.schema = pl.Schema(dict.fromkeys(columns, pl.String()))
-        self._slots = _Slots()
+        self._slots = Slots()
         self._names = self.schema.to_frame()
         self._hashes = Table({"hash": np.uint64})
 

@@ -21,7 +21,7 @@ _DROP_CODES: Final = [_STATUS[name] for name in DROPS]
 _TIE: Final = len(DROPS)
 """Room for the rank among drops in `time * _TIE + rank`."""
 _IDENTITY: Final = ("name", "phone", "address")
-_PLACE: Final = ("city", "province", "county", "place")
+_PLACE: Final = ("place", "city", "cities", "unlisted_city", "unlisted_province", "unlisted_county", "postal")
 
 
 _NOWHERE: Final = pl.lit(value=False)
@@ -189,9 +189,10 @@ def _exemptions(facts: Facts, order_facts: pl.DataFrame, orders: pl.DataFrame) -
     by_merchant = orders.join(of_many.filter(pl.col("merchant") != NONE), on="merchant", suffix="_named")
     others = orders.join(of_many.filter(pl.col("merchant") == NONE).drop("merchant"), how="cross", suffix="_named")
     on_platform = (pl.col("platform_named") == NONE) | (pl.col("platform_named") == pl.col("platform"))
-    for under in (by_merchant, others):
-        under = under.filter(on_platform)
-        there, region = facts.places.divisions_of(under["place"].fill_null(NONE).to_numpy()), under["division"].to_numpy()
+    for named in (by_merchant, others):
+        under = named.filter(on_platform)
+        there = facts.places.divisions_of(under["place"].fill_null(NONE).to_numpy())
+        region = under["division"].to_numpy()
         scoped.append(under.filter(pl.Series((region == NONE) | lie_in(there, region))).select(what))
     return pl.concat(scoped)
 
@@ -226,7 +227,7 @@ def _trajectories(scans: pl.DataFrame, places: pl.DataFrame) -> tuple[pl.DataFra
     )
     drops = drops.join(_named(places, "drop"), left_on="place", right_on="place_id", how="left")
     if len(drops) > drops["scanned"].n_unique():
-        drops = drops.sort("scanned", *(f"drop_{part}" for part in _PLACE), nulls_last=True)
+        drops = drops.sort("scanned", *_in_order("drop"), nulls_last=True)
         drops = drops.unique("scanned", keep="first", maintain_order=True)
     drops = drops.with_columns(drop_status=pl.col("status").replace_strict(_DROP_CODES, DROPS, return_dtype=pl.String))
     trajectories = (
@@ -244,8 +245,8 @@ def _pickups(scans: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
     )
     named = [f"pickup_{part}" for part in _PLACE]
     first = (
-        pickups.filter(pl.col("pickup_city").is_not_null())
-        .sort("scanned", "pickup_at", *named, nulls_last=True)
+        pickups.filter(pl.any_horizontal(pl.col("pickup_cities", "pickup_unlisted_city").is_not_null()))
+        .sort("scanned", "pickup_at", *_in_order("pickup"), nulls_last=True)
         .unique("scanned", keep="first", maintain_order=True)
         .select("scanned", *(pl.col(name).alias(f"first_{name}") for name in named))
     )
@@ -292,6 +293,12 @@ def _reuses(facts: Facts, sharing: pl.DataFrame, orders: pl.DataFrame) -> pl.Dat
 
 def _named(places: pl.DataFrame, prefix: str) -> pl.DataFrame:
     return places.select("place_id", *(pl.col(name).alias(f"{prefix}_{name}") for name in _PLACE))
+
+
+def _in_order(prefix: str) -> list[pl.Expr]:
+    """Return what places at one moment are sorted by: what they say, never which came first."""
+    texts = [pl.col(f"{prefix}_{name}") for name in _PLACE if name != "cities"]
+    return [*texts, pl.col(f"{prefix}_cities").cast(pl.List(pl.String)).list.join(" ")]
 
 
 def _codes(names: frozenset[str]) -> list[int]:

@@ -17,12 +17,14 @@ import polars as pl
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from places.regions import region_code
 from schemas.events import (
     AHEAD_MAX,
     EVENT_TYPES,
     IDENTIFIER_CHARACTERS_MAX,
     Address,
     Event,
+    ExemptionGranted,
     Location,
     Recipient,
     RejectedError,
@@ -189,10 +191,19 @@ _FORMS: Final = [_Form(kind, model) for kind, model in EVENT_TYPES.items()]
 
 
 def to_row(event: Event) -> dict[str, Any]:
-    """Lay out an event as a row: the columns of `EVENTS`, except that `name` and `phone` are as given, not hashed."""
+    """Lay out an event as a row: the columns of `EVENTS`, except that `name` and `phone` are as given, not hashed.
+
+    Raises:
+        RejectedError: It is an exemption of a region that does not exist, or may be several.
+    """
     row: dict[str, Any] = {}
     for field, value in event:
         row |= {_column(name): part for name, part in value} if isinstance(value, BaseModel) else {field: value}
+    if isinstance(event, ExemptionGranted) and event.order_id is None and event.region is not None:
+        try:
+            row["division"] = int(region_code(event.region))
+        except ValueError as error:
+            raise RejectedError(f"region: {error}") from None
     return row
 
 

@@ -15,7 +15,7 @@ import polars as pl
 from detectors import RULES
 from detectors._facts import STATUSES
 from pipeline.arrays import ABSENT, NONE, Bools, Chains, Ints, Keys, Table
-from pipeline.places import resolve, squash
+from pipeline.places import Places, squash
 from schemas.events import AftersaleAnswer, AftersaleKind, ReplacementKind
 from schemas.frames import FACTS
 
@@ -120,7 +120,7 @@ class Facts:
         self.merchants = Keys("merchant_id")
         self.categories = Keys("category")
         self.cases = Keys("order_id", "aftersale_id")
-        self.places = _Places()
+        self.places = Places()
         self.order_facts, self.facts_by_order = Table(_ORDER_FACTS), Chains()
         self.uploads, self.uploads_by_order, self.uploads_by_waybill = Table(_UPLOADS), Chains(), Chains()
         self.scans, self.scans_by_waybill = Table(_SCANS), Chains()
@@ -280,7 +280,7 @@ class Facts:
             "merchant": _where_given(self.merchants.add, frame, "merchant_id"),
             "ship_within_hours": frame["ship_within_hours"].fill_null(NONE).to_numpy(),
             "category": _where_given(self.categories.add, frame, "category"),
-            "place": self.places.add(frame),
+            "place": self.places.add(frame, scanned=False),
             "name": _hash_or_0(frame.select(pl.col("name_hash"))),
             "phone": _hash_or_0(frame.select(pl.col("phone_hash"))),
             "address": _hash_or_0(frame.select(address)),
@@ -315,7 +315,7 @@ class Facts:
             "waybill": owners,
             "at": _micros(frame["occurred_at"]),
             "status": _code(frame["status"], STATUSES),
-            "place": self.places.add(frame),
+            "place": self.places.add(frame, scanned=True),
             "digest": digest,
         }
         self.scans.append(rows, len(frame))
@@ -455,25 +455,6 @@ class Facts:
         ):
             chains.append(table[owner], len(owners))
         return kept
-
-
-class _Places:
-    """The distinct places of facts, as ids, with what they are compared by."""
-
-    def __init__(self) -> None:
-        self._keys = Keys("province", "city", "district")
-        self.resolved = resolve(pl.DataFrame(schema=dict.fromkeys(("province", "city", "district"), pl.String)))
-        """`place`, `province`, `city` and `county` by id."""
-
-    def add(self, frame: pl.DataFrame) -> Ints:
-        """Return the id of each row's place, `NONE` where it names no province and no city."""
-        given = (frame["province"].is_not_null() | frame["city"].is_not_null()).to_numpy()
-        ids = np.full(len(frame), NONE, np.int32)
-        ids[given] = self._keys.add(frame.filter(pl.Series(given)))
-        if (known := len(self.resolved)) < len(self._keys):
-            new = np.arange(known, len(self._keys), dtype=np.int32)
-            self.resolved = self.resolved.vstack(resolve(self._keys.names(new))).rechunk()
-        return ids
 
 
 def follow(waybills: Ints, replaced_by: Callable[[Ints], Ints]) -> Ints:

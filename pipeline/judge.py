@@ -75,9 +75,14 @@ class Judge:
         """Return whether on a row's `platform` a transfer counts only in the province that the parcel started from."""
         names = [profile.platform for profile in self._profiles.every[1:]]
         ids = facts.platforms.find(pl.DataFrame({"platform": names}, schema=facts.platforms.schema)).tolist()
-        bound = {at: profile.transfers == "origin_province" for at, profile in zip(ids, self._profiles.every[1:], strict=True)}
+        bound = {
+            at: profile.transfers == "origin_province"
+            for at, profile in zip(ids, self._profiles.every[1:], strict=True)
+        }
         other = self._profiles.every[0].transfers == "origin_province"
-        return pl.col("platform").replace_strict(list(bound), list(bound.values()), default=other, return_dtype=pl.Boolean)
+        return pl.col("platform").replace_strict(
+            list(bound), list(bound.values()), default=other, return_dtype=pl.Boolean
+        )
 
     def _by_profile(self, frame: pl.DataFrame, view: View, facts: Facts) -> pl.DataFrame:
         """Add `edition` and `excluded`, and let the category, then a promotion, say how long orders may take."""

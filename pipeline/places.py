@@ -1,17 +1,18 @@
-"""Places and texts as they are compared: which city a place names, and texts without what does not matter."""
+"""The places of facts, as numbers, and texts as they are compared."""
 
 from typing import Final
 
+import numpy as np
 import polars as pl
 
-_PEOPLES: Final = (
-    "(?:蒙古族?|哈萨克族?|柯尔克孜族?|维吾尔族?|(?:回|藏|苗|彝|壮|布依|朝鲜|侗|瑶|白|土家|哈尼|傣|黎|傈僳|佤|拉祜"
-    "|东乡|纳西|景颇|土|羌|仡佬|塔吉克)族)"
-)
-_CITY_ENDING: Final = f"^(.+?)(?:{_PEOPLES}+自治州|市|地区|盟|特别行政区)$"
-_PROVINCE_ENDING: Final = "^(.+?)(?:(?:壮族|回族|维吾尔)?自治区|省|市|特别行政区)$"
-_IS_ITS_OWN_CITY: Final = ("北京", "上海", "天津", "重庆", "香港", "澳门", "台湾")
-"""Municipalities, Hong Kong, Macau and Taiwan are compared as a whole."""
+from pipeline.arrays import ABSENT, NONE, Ints, Keys, Slots
+from places.resolving import KEY, RESOLVED, reduced, resolve
+
+_WHERE: Final = ("province", "city", "district")
+_TEXTS: Final = {False: ("place_text", "detail"), True: ("place_text", "facility", "description")}
+"""What an order's and a scan's place may be read from where no field names a city."""
+_SEEN_MAX: Final = 1 << 20
+"""So many writings of places are remembered (some 50 MB): texts with a courier's name in them never end."""
 
 
 def squash(text: pl.Expr) -> pl.Expr:
@@ -20,21 +21,57 @@ def squash(text: pl.Expr) -> pl.Expr:
     return pl.when(squashed != "").then(squashed)
 
 
-def resolve(places: pl.DataFrame) -> pl.DataFrame:
-    """Return `place` (as written), `province`, `city` and `county` (as compared) for rows of province, city and district.
+class Places:
+    """The distinct places of facts, with what they are compared by.
 
-    `city` is null where the place names none. A province's directly administered county counts as a city. `county` is the
-    district where it is a city by name (义乌市 in 金华市): carriers often write it in the city's stead.
+    A place that is written as one before is found by one hash. Others are reduced to what they are known by, in columns, and
+    only what is new after that is read: names, not house numbers.
     """
-    names = places.select(squash(pl.col(name)).str.to_lowercase() for name in ("province", "city", "district"))
-    province = pl.col("province").str.replace(_PROVINCE_ENDING, "$1")
-    city = pl.when(pl.col("city").str.contains("直辖")).then(pl.col("district")).otherwise(pl.col("city"))
-    city = city.str.replace(_CITY_ENDING, "$1")
-    written = places.select(place=pl.concat_str("province", "city", "district", separator=" ", ignore_nulls=True))
-    return written.hstack(
-        names.select(
-            province=province,
-            city=pl.when(province.is_in(_IS_ITS_OWN_CITY)).then(province).otherwise(city),
-            county=pl.col("district").str.extract("^(.+)市$"),
-        )
-    )
+
+    def __init__(self) -> None:
+        self._seen = {scanned: Slots() for scanned in (False, True)}
+        self._keys = Keys(*KEY)
+        self.resolved = pl.DataFrame(schema=RESOLVED)
+        """`RESOLVED`, by id."""
+        self._divisions = np.zeros(1, np.int32)
+        """By id, 0 where none is known; last, for `NONE`, another 0."""
+
+    def add(self, frame: pl.DataFrame, *, scanned: bool) -> Ints:
+        """Return the id of each row's place, `NONE` where it says nothing; of scans, if `scanned`, else of orders."""
+        fields = ("country", *_WHERE) if scanned else _WHERE
+        named = pl.col("city").is_not_null() | pl.col("district").is_not_null()
+        texts = [pl.when(~named).then(name).alias(name) for name in _TEXTS[scanned]]
+        written = frame.select(*fields, *texts)
+        told = written.select(pl.any_horizontal(pl.all().is_not_null())).to_series().to_numpy()
+        ids = np.full(len(frame), NONE, np.int32)
+        if told.any():
+            ids[told] = self._ids(written.filter(pl.Series(told)), scanned=scanned)
+        return ids
+
+    def _ids(self, written: pl.DataFrame, *, scanned: bool) -> Ints:
+        seen = self._seen[scanned]
+        hashes = written.select(pl.struct(pl.all()).hash(seed=4).alias("hash"))["hash"].to_numpy()
+        ids = seen.get(hashes)
+        if (unseen := np.flatnonzero(ids == NONE)).size:
+            if len(seen) > _SEEN_MAX:
+                seen = self._seen[scanned] = Slots()
+            new, first, again = np.unique(hashes[unseen], return_index=True, return_inverse=True)
+            new_ids = self._read(written[unseen[first]], scanned=scanned)
+            seen.put(new, new_ids)
+            ids[unseen] = new_ids[again]
+        return np.where(ids == ABSENT, NONE, ids)  # ABSENT: seen before, and says nothing.
+
+    def _read(self, written: pl.DataFrame, *, scanned: bool) -> Ints:
+        keys = reduced(written, scanned=scanned)
+        told = keys.select(pl.any_horizontal(pl.all().is_not_null())).to_series()
+        ids = np.full(len(keys), ABSENT, np.int32)
+        ids[told.to_numpy()] = self._keys.add(keys.filter(told))
+        if (known := len(self.resolved)) < len(self._keys):
+            new = np.arange(known, len(self._keys), dtype=np.int32)
+            self.resolved = self.resolved.vstack(resolve(self._keys.names(new))).rechunk()
+            self._divisions = np.append(self.resolved["division"].fill_null(0).to_numpy(), 0).astype(np.int32)
+        return ids
+
+    def divisions_of(self, ids: Ints) -> Ints:
+        """Return the code of the smallest division in which each place certainly lies; 0: none, or the id is `NONE`."""
+        return self._divisions[ids]

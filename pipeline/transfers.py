@@ -1,5 +1,7 @@
 """Which waybill's scans count for one that was replaced, where that depends on where the parcel changed hands."""
 
+from typing import Final
+
 import numpy as np
 import polars as pl
 
@@ -7,7 +9,7 @@ from detectors._facts import PICKED_UP, STATUSES
 from pipeline.arrays import Ints
 from pipeline.facts import Facts, follow
 
-_PROVINCE: int = 10_000
+_PROVINCE: Final = 10_000
 """A division's code without its last four digits is its province's."""
 
 
@@ -27,8 +29,12 @@ def _next_within_origin(facts: Facts, waybills: Ints) -> Ints:
     if not rows.size:
         return replaced_by
     replacements = facts.replacements.frame(rows, "waybill", "new", "at", "correction", "place").with_row_index("row")
-    replacements = replacements.with_columns(division=pl.Series(facts.places.divisions_of(replacements["place"].to_numpy())))
-    scans = facts.scans.frame(facts.scans_by_waybill.rows(replacements["waybill"].unique().to_numpy()), "waybill", "at", "status", "place")
+    replacements = replacements.with_columns(
+        division=pl.Series(facts.places.divisions_of(replacements["place"].to_numpy()))
+    )
+    scans = facts.scans.frame(
+        facts.scans_by_waybill.rows(replacements["waybill"].unique().to_numpy()), "waybill", "at", "status", "place"
+    )
     scans = scans.with_columns(division=pl.Series(facts.places.divisions_of(scans["place"].to_numpy())))
     scans = scans.filter(pl.col("division") > 0)
     started = (

@@ -94,6 +94,14 @@ def city_of(code: str) -> str | None:
     return code if code[2:4] == "90" else code[:4] + "00"
 
 
+def common(codes: Iterable[str]) -> int | None:
+    """Return the code of the smallest division in which all of these lie; None where there is none."""
+    lines = [divisions()[code].line for code in codes]
+    shared = frozenset[str]().union(*lines).intersection(*lines)
+    smallest = max(shared, key=lambda code: divisions()[code].level, default=None)
+    return None if smallest is None else int(smallest)
+
+
 def cities_of(codes: Iterable[str]) -> set[str]:
     """Return the cities that these divisions lie in; of a province all that it has."""
     found = set[str]()

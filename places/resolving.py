@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import polars as pl
 
 from places.abroad import HERE, HOME, countries, country_codes, country_names, number_of
-from places.divisions import cities_of, city_of, divisions, full_name
+from places.divisions import cities_of, city_of, common, full_name
 from places.names import PEOPLES
 from places.reading import Found, country_of, names_in, read_fields, read_text
 from places.texts import COUNTRY, FIELD, HUB, skeletons
@@ -25,20 +25,19 @@ RESOLVED: Final = pl.Schema(
         "place": pl.String(),
         "cities": pl.List(pl.Int32()),
         "city": pl.String(),
-        "divisions": pl.List(pl.String()),
-        "name": pl.String(),
-        "province": pl.String(),
-        "county": pl.String(),
+        "division": pl.Int32(),
+        "unlisted_city": pl.String(),
+        "unlisted_province": pl.String(),
+        "unlisted_county": pl.String(),
         "postal": pl.String(),
     }
 )
 """What is known of a place.
 
 `place`: as written; of a text, the names in it. `cities`: the codes of the cities that it may lie in (330100; below zero: a
-country); null where that is not known. `city`: the same for people to read. `divisions`: the six-digit codes of all
-divisions that it may lie in, with all that these lie in; empty where none is known. `name`, `province`, `county`: a city
-that is in no list, with its province and county, as they are compared; null for all others. `postal`: abroad, the
-beginning of the postal code.
+country); null where that is not known. `city`: the same for people to read. `division`: the six-digit code of the smallest
+division in which it certainly lies. `unlisted_city`, `…_province`, `…_county`: a city that is in no list, with its
+province and county, as they are compared; null for all others. `postal`: abroad, the beginning of the postal code.
 """
 
 _NOTHING_MEANT: Final = frozenset(
@@ -81,16 +80,20 @@ def _words_of_orders(places: pl.DataFrame) -> pl.Series:
 
 
 def _words_of_scans(places: pl.DataFrame) -> pl.Series:
-    """Reduce the text with the facility; without a text the facility counts, or else the description.
+    """Reduce the text with the facility, or the facility alone; the description counts where that tells nothing.
 
     A sorting centre counts last: it may be called after another city than it stands in.
     """
     text = places.select(pl.concat_str("place_text", "facility", separator=FIELD, ignore_nulls=True)).to_series()
-    here = places.select("description", told=pl.col("place_text").is_not_null(), here=skeletons(text, scanned=True))
+    here = pl.DataFrame(
+        {
+            "told": places["place_text"].is_not_null(),
+            "here": skeletons(text, scanned=True),
+            "story": skeletons(places["description"], scanned=True),
+        }
+    )
     is_hub = ~pl.col("told") & pl.col("here").str.contains(HUB, literal=True)
-    silent = ~pl.col("told") | (pl.col("here") == "")
-    story = skeletons(here.select(pl.when(silent).then("description")).to_series(), scanned=True)
-    words = here.with_columns(story=story).select(
+    words = here.select(
         pl.concat_str(
             pl.when((pl.col("here") != "") & ~is_hub).then("here"),
             pl.when(pl.col("story") != "").then("story"),
@@ -137,7 +140,7 @@ def _resolve_one(fields: _Fields, words: str, fields_read: list[str]) -> dict[st
     words, _, postal = words.partition(_CODE)
     scanned = words.startswith(_SCAN)
     texts = words.removeprefix(_SCAN).split(_NEXT) if words else []
-    result = dict.fromkeys(RESOLVED) | {"place": _written(fields, texts), "divisions": []}
+    result = dict.fromkeys(RESOLVED) | {"place": _written(fields, texts)}
     found, city_is_listed = read_fields(fields_read)
     country = _country(fields, texts)
     if country is not None:
@@ -154,19 +157,19 @@ def _resolve_one(fields: _Fields, words: str, fields_read: list[str]) -> dict[st
     return result | {
         "cities": None if cities is None else sorted(map(int, cities)),
         "city": None if cities is None else _label({city_of(code) or code for code in found.codes} | found.also),
-        "divisions": sorted({above for code in (*found.codes, *found.also) for above in divisions()[code].line}),
+        "division": common((*found.codes, *found.also)),
     }
 
 
 def _abroad(country: str, fields: _Fields, postal: str | None) -> dict[str, Any]:
     if country in HERE:
         code = HERE[country]
-        return {"cities": [int(code)], "city": _label([code]), "divisions": [code]}
+        return {"cities": [int(code)], "city": _label([code]), "division": common([code])}
     name = _compared(fields.city, _CITY_ENDING)
     return {
         "cities": [number_of(country)],
         "city": country_names()[country],
-        "name": None if name in countries() else name,
+        "unlisted_city": None if name in countries() else name,
         "postal": postal,
     }
 
@@ -176,10 +179,10 @@ def _unlisted(city: str, fields: _Fields, found: Found) -> dict[str, Any]:
     county = _meant(fields.district)
     return {
         "cities": sorted(map(int, cities_of(found.codes))) or None,
-        "divisions": sorted({above for code in found.codes for above in divisions()[code].line}),
-        "name": city,
-        "province": _compared(fields.province, _PROVINCE_ENDING),
-        "county": county.removesuffix("市") if county and county.endswith("市") else None,
+        "division": common(found.codes),
+        "unlisted_city": city,
+        "unlisted_province": _compared(fields.province, _PROVINCE_ENDING),
+        "unlisted_county": county.removesuffix("市") if county and county.endswith("市") else None,
     }
 
 

@@ -48,8 +48,17 @@ ADDRESSES: Final = (
     {"province": "湖北省", "city": "省直辖县级行政区划", "district": "仙桃市", "detail": "沔阳大道1号"},
     {"province": "吉林省", "city": "延边朝鲜族自治州", "district": "延吉市", "detail": "人民路3号"},
     {"province": "广东省", "detail": "某处"},
+    {"province": "广东省", "detail": "中山市石岐街道2号"},
+    {"province": "浙江省", "city": "金华市", "district": "义乌市"},
+    {"text": "浙江义乌北苑街道5号"},
+    {"text": "安徽省巢湖市含山县环峰镇"},
+    {"province": "广东省", "city": "外星市", "detail": "1号"},
+    {"city": "Springfield", "detail": "742 Evergreen Terrace"},
+    {"text": "United States, Los Angeles CA 90001"},
 )
-"""The first three are one address in three spellings; the third and the last name no city in their fields."""
+"""The first three are one address in three spellings. Some say in words alone where they are, or not at all; a former city,
+cities in no list, a city abroad.
+"""
 
 LOCATIONS: Final = (
     {"province": "广东省", "city": "深圳市", "district": "南山区", "facility": "南山营业部"},
@@ -64,8 +73,27 @@ LOCATIONS: Final = (
     {"province": "广东省"},
     None,
     {"province": "吉林省", "city": "延吉市"},
+    {"text": "【金华市】【义乌一部】"},
+    {"city": "义乌市"},
+    {"facility": "深圳转运中心"},
 )
-"""No two cities of one name without their provinces, so that "another city" does not depend on which of two ties is first."""
+"""None that may be in several cities, so that "another city" does not depend on which of two ties is first."""
+
+DROP_LOCATIONS: Final = (
+    {"text": "【西安】快件已签收"},
+    {"text": "【鼓楼区】快件已签收"},
+    {"province": "广东省", "city": "外星市"},
+    {"province": "浙江省", "city": "外星市"},
+    {"city": "外星"},
+    {"city": "Shelbyville"},
+    {"country": "US", "city": "Springfield"},
+    {"country": "JP"},
+    {"text": "【美国】快件已签收"},
+    {"text": "【马鞍山】【含山一部】"},
+)
+"""Where parcels may end besides: in one of several cities, in a city that is in no list, abroad."""
+
+DESCRIPTIONS: Final = ("快件已发出", "快件离开【中山市中转部】，发往【北京】", "【北京市】 快件已由驿站代收")
 
 RECIPIENTS: Final = (
     {"name": "张三", "phone": "13800000001"},
@@ -187,7 +215,7 @@ def waybill_events(carrier: str, waybill_no: str) -> st.SearchStrategy[list[Even
     """Return what happens to one waybill; its scans may belong to no order. Replacements may form chains and circles."""
     scan = event(
         "scan",
-        {"description": st.just("快件已发出")},
+        {"description": st.sampled_from(DESCRIPTIONS)},
         carrier=carrier,
         waybill_no=waybill_no,
         status=st.sampled_from(STATUSES),
@@ -201,12 +229,21 @@ def waybill_events(carrier: str, waybill_no: str) -> st.SearchStrategy[list[Even
         status="picked_up",
         location=st.sampled_from(LOCATIONS),
     )
+    drop = event(
+        "scan",
+        carrier=carrier,
+        waybill_no=waybill_no,
+        status=st.sampled_from(("out_for_delivery", "available_for_pickup", "delivered")),
+        location=st.sampled_from(DROP_LOCATIONS),
+    )
     replacement = st.sampled_from(WAYBILLS).flatmap(
         lambda new: event(
             "waybill_replaced", carrier=carrier, waybill_no=waybill_no, new_carrier=new[0], new_waybill_no=new[1]
         )
     )
-    return several([(scan, (0, 1, 2, 3, 4)), (pickup, (0, 1, 1, 2)), (replacement, (0, 0, 0, 0, 1, 2))])
+    return several(
+        [(scan, (0, 1, 2, 3, 4)), (pickup, (0, 1, 1, 2)), (drop, (0, 0, 1)), (replacement, (0, 0, 0, 0, 1, 2))]
+    )
 
 
 def several(parts: Iterable[tuple[st.SearchStrategy[Event], tuple[int, ...]]]) -> st.SearchStrategy[list[Event]]:

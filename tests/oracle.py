@@ -2,21 +2,22 @@
 
 `judge` takes the events as they are written (dicts, times as text) and says which flags there must be, one order at a
 time, with nothing but the standard library and nothing of the project. It is meant to be read next to the specification:
-every rule is one function under the sentence that it implements. Slow and plain on purpose; a few thousand orders are fine.
+every rule is one function under the sentence that it implements, and `oracle_places` reads places. Slow and plain on purpose; a
+few thousand orders are fine.
 
 Not judged here: whether an event is valid (give it valid ones), what a flag's evidence says, when it was detected, and how it
 came and went. Where facts contradict each other at one microsecond and the rules leave open which counts (two different
 payments of one order, say), the answer is one of those allowed, and the same in whatever order the facts come.
 """
 
-import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Final, NamedTuple
+
+from tests.oracle_places import Place, city_of, differ, plain
 
 Waybill = tuple[str, str]
 
@@ -78,15 +79,6 @@ def at(fact: Mapping[str, Any]) -> datetime:
 def received_at(fact: Mapping[str, Any]) -> datetime:
     """Return when the platform learned of the fact."""
     return moment(fact.get("received_at") or fact["occurred_at"])
-
-
-class Place(NamedTuple):
-    """A city, as far as it can be told from a place. `province` is None when the place names none."""
-
-    province: str | None
-    city: str
-    county: str | None = None
-    """The district, where it is a city by name (义乌市 in 金华市); carriers often write it in the city's stead."""
 
 
 class Identity(NamedTuple):
@@ -280,58 +272,6 @@ def status_of(order: Order, rule: str) -> str:
     return "exempt" if exempt else "open"
 
 
-# --------------------------------------------------------------------------------------------------------------- places
-
-MUNICIPALITIES: Final = {"北京", "上海", "天津", "重庆", "香港", "澳门", "台湾"}
-"""Provinces that are one city, whatever their `city` field says."""
-
-PEOPLES: Final = (
-    "朝鲜族|土家族|苗族|侗族|布依族|藏族|羌族|彝族|哈尼族|壮族|白族|傣族|景颇族|傈僳族|回族"
-    "|蒙古族|蒙古|哈萨克族|哈萨克|柯尔克孜族|柯尔克孜"
-)
-"""The peoples after whom the autonomous prefectures are named."""
-
-CITY_ENDING: Final = re.compile(f"(?<=.)(市|地区|盟|特别行政区|({PEOPLES})+自治州)$")
-PROVINCE_ENDING: Final = re.compile("(?<=.)(省|市|(壮族|回族|维吾尔)?自治区|特别行政区)$")
-
-
-def plain(text: str | None) -> str | None:
-    """Return the text without white space, punctuation and full-width forms; None when nothing is left."""
-    folded = unicodedata.normalize("NFKC", text or "")
-    kept = "".join(sign for sign in folded if not sign.isspace() and unicodedata.category(sign)[0] not in "PZ")
-    return kept or None
-
-
-def stem(name: str | None, ending: re.Pattern[str]) -> str | None:
-    """Return a place's name without what kind of place it is, so that 杭州 and 杭州市 are one."""
-    bare = plain(name)
-    return ending.sub("", bare.casefold(), count=1) if bare else None
-
-
-def city_of(place: Mapping[str, Any] | None) -> Place | None:
-    """Return the city that a place lies in, or None when its fields do not name one."""
-    given = place or {}
-    province = stem(given.get("province"), PROVINCE_ENDING)
-    if province in MUNICIPALITIES:
-        return Place(province, province)
-    city = stem(given.get("city"), CITY_ENDING)
-    if city and "直辖" in city:  # 省直辖县级行政区划 in the city's stead: the county is directly under the province
-        city = stem(given.get("district"), CITY_ENDING)
-    district = plain(given.get("district")) or ""
-    county = district.casefold().removesuffix("市") if district.endswith("市") else None
-    return Place(province, city, county or None) if city else None
-
-
-def differ(here: Place, there: Place) -> bool:
-    """Return whether these are two cities; provinces are compared only where both are given.
-
-    A city that is the other's county is the same place.
-    """
-    other_province = here.province is not None and there.province is not None and here.province != there.province
-    within = here.city == there.county or there.city == here.county
-    return (here.city != there.city and not within) or other_province
-
-
 # ---------------------------------------------------------------------------------- the rules: violated at, or None
 
 
@@ -372,6 +312,11 @@ def waybill_reused(shipment: Shipment) -> datetime | None:
     return None
 
 
+def where(scan: Mapping[str, Any]) -> Place | None:
+    """Return the city that a scan was made in; its description tells where nothing better does."""
+    return city_of({**(scan.get("location") or {}), "description": scan.get("description")})
+
+
 def address_mismatch(shipment: Shipment) -> datetime | None:
     """The last scan that is `out_for_delivery`, `available_for_pickup` or `delivered` lies in another city than the delivery address.
 
@@ -383,7 +328,7 @@ def address_mismatch(shipment: Shipment) -> datetime | None:
     if not drops or any(scan["status"] in TURNED_BACK for scan in shipment.scans):
         return None
     last = max(drops, key=lambda scan: (at(scan), DROP_RANK[scan["status"]], by_time_and_content(scan)))
-    there, wanted = city_of(last.get("location")), shipment.order.city
+    there, wanted = where(last), shipment.order.city
     return at(last) if there is not None and wanted is not None and differ(there, wanted) else None
 
 
@@ -395,12 +340,11 @@ def repeated_pickup(shipment: Shipment) -> datetime | None:
     picked_up = shipment.picked_up
     if picked_up is None:
         return None
-    named = [city for scan in shipment.pickups if (city := city_of(scan.get("location"))) is not None]
+    named = [city for scan in shipment.pickups if (city := where(scan)) is not None]
     return earliest(
         at(scan)
         for scan in shipment.pickups
-        if at(scan) > picked_up + DAY
-        or ((city := city_of(scan.get("location"))) is not None and differ(city, named[0]))
+        if at(scan) > picked_up + DAY or ((city := where(scan)) is not None and differ(city, named[0]))
     )
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from schemas import parse
 from tests.histories import START, Event, Restart, arrivals, batches_of, histories, instants, rfc3339, to_ndjson
-from tests.oracle import DOUYIN_RULES, ORDER_RULES, RULES, SHIPMENT_RULES, Place, city_of, differ, judge, plain
+from tests.oracle import DOUYIN_RULES, ORDER_RULES, RULES, SHIPMENT_RULES, judge
+from tests.oracle_places import Place, city_of, differ, plain
 
 H: Final = timedelta(hours=1)
 US: Final = timedelta(microseconds=1)
@@ -261,8 +262,8 @@ def test_a_parcel_that_was_turned_back_is_not_judged_by_where_it_ends(turned):
 
 def test_where_a_place_names_no_city_the_rule_abstains_and_does_not_look_further_back():
     assert drop(("delivered", 9 * H, None)) == []
-    assert drop(("out_for_delivery", 8 * H, HANGZHOU), ("delivered", 9 * H, {"text": "杭州市"})) == []
-    assert drop(("delivered", 9 * H, HANGZHOU), address={"text": "广东省深圳市"}) == []
+    assert drop(("out_for_delivery", 8 * H, HANGZHOU), ("delivered", 9 * H, {"text": "快件已签收"})) == []
+    assert drop(("delivered", 9 * H, HANGZHOU), address={"text": "科技园1栋"}) == []
     assert drop(("delivered", 9 * H, HANGZHOU), address=None) == []
 
 
@@ -289,7 +290,8 @@ def test_a_pickup_in_another_city_is_a_repetition():
     assert pickups((1 * H, SHENZHEN), (2 * H, SHENZHEN)) == []
     assert pickups((1 * H, SHENZHEN), (2 * H, HANGZHOU)) == [2 * H]
     assert pickups((1 * H, SHENZHEN), (1 * H, HANGZHOU)) == [1 * H]
-    assert pickups((1 * H, SHENZHEN), (2 * H, {"text": "杭州市"})) == []
+    assert pickups((1 * H, SHENZHEN), (2 * H, {"text": "【杭州市】"})) == [2 * H]
+    assert pickups((1 * H, SHENZHEN), (2 * H, {"text": "快件已揽收"})) == []
 
 
 def test_the_first_pickup_that_names_a_city_is_compared_with():
@@ -462,46 +464,82 @@ def test_each_shipment_of_an_order_is_judged_by_itself():
 # --------------------------------------------------------------------------------------------------------------- places
 
 
+def at(*cities: str) -> Place:
+    return Place(frozenset(cities))
+
+
 @pytest.mark.parametrize(
     ("place", "resolved"),
     [
         (None, None),
         ({}, None),
-        ({"text": "广东省深圳市"}, None),
         ({"province": "广东省"}, None),
         ({"province": "广东省", "city": " "}, None),
-        ({"province": "广东省", "city": "深圳市"}, Place("广东", "深圳")),
-        ({"province": "广 东", "city": "深圳"}, Place("广东", "深圳")),
-        ({"city": "Ｓhenzhen"}, Place(None, "shenzhen")),
-        ({"province": "北京市", "city": "市辖区"}, Place("北京", "北京")),
-        ({"province": "重庆", "city": "县", "district": "云阳县"}, Place("重庆", "重庆")),
-        ({"province": "香港特别行政区"}, Place("香港", "香港")),
-        ({"province": "台湾省", "city": "台北市"}, Place("台湾", "台湾")),
-        ({"city": "北京市"}, Place(None, "北京")),
-        ({"province": "湖北省", "city": "省直辖县级行政区划", "district": "仙桃市"}, Place("湖北", "仙桃", "仙桃")),
-        ({"province": "浙江省", "city": "金华市", "district": "义乌市"}, Place("浙江", "金华", "义乌")),
         ({"province": "湖北省", "city": "省直辖县级行政区划"}, None),
-        ({"province": "新疆维吾尔自治区", "city": "伊犁哈萨克自治州"}, Place("新疆", "伊犁")),
-        ({"province": "新疆", "city": "克孜勒苏柯尔克孜自治州"}, Place("新疆", "克孜勒苏")),
-        ({"province": "宁夏回族自治区", "city": "银川市"}, Place("宁夏", "银川")),
-        ({"province": "广西壮族自治区", "city": "桂林市"}, Place("广西", "桂林")),
-        ({"province": "内蒙古自治区", "city": "锡林郭勒盟"}, Place("内蒙古", "锡林郭勒")),
-        ({"province": "西藏自治区", "city": "阿里地区"}, Place("西藏", "阿里")),
-        ({"province": "吉林省", "city": "延边朝鲜族自治州"}, Place("吉林", "延边")),
-        ({"province": "青海省", "city": "海西蒙古族藏族自治州"}, Place("青海", "海西")),
-        ({"province": "贵州省", "city": "黔东南苗族侗族自治州"}, Place("贵州", "黔东南")),
-        ({"province": "云南省", "city": "德宏傣族景颇族自治州"}, Place("云南", "德宏")),
-        ({"province": "湖北省", "city": "恩施土家族苗族自治州"}, Place("湖北", "恩施")),
+        ({"text": "科技园1栋"}, None),
+        ({"text": "【鼓楼区】快件已签收"}, None),
+        ({"province": "广东省", "city": "深圳市"}, at("深圳")),
+        ({"province": "广 东", "city": "深圳"}, at("深圳")),
+        ({"province": "北京市", "city": "市辖区"}, at("北京")),
+        ({"province": "重庆", "city": "县", "district": "云阳县"}, at("重庆")),
+        ({"province": "香港特别行政区"}, at("香港")),
+        ({"province": "台湾省", "city": "台北市"}, at("台湾")),
+        ({"city": "北京市"}, at("北京")),
+        ({"province": "湖北省", "city": "省直辖县级行政区划", "district": "仙桃市"}, at("仙桃")),
+        ({"province": "浙江省", "city": "金华市", "district": "义乌市"}, at("金华")),
+        ({"city": "义乌"}, at("金华")),
+        ({"province": "吉林省", "city": "延边朝鲜族自治州"}, at("延边")),
+        ({"province": "辽宁省", "city": "中山"}, at("大连")),
+        ({"province": "辽宁省", "city": "中山市"}, at("沈阳", "大连", "中山")),
+        ({"text": "广东省深圳市"}, at("深圳")),
+        ({"text": "【西安】快件已签收"}, at("西安", "辽源", "牡丹江")),
+        ({"province": "广东省", "detail": "中山市石岐街道"}, at("中山")),
+        ({"province": "广东省", "description": "【北京市】快件已签收"}, None),
+        ({"facility": "深圳转运中心"}, at("深圳")),
+        ({"facility": "深圳转运中心", "description": "【北京市】快件已到达"}, at("北京")),
+        ({"description": "快件离开【中山市】，发往【北京】"}, at("中山")),
+        ({"country": "US"}, at("US")),
+        ({"country": "US", "city": "Springfield"}, Place(frozenset({"US"}), "springfield")),
+        ({"city": "Ｓpringfield"}, Place(frozenset(), "springfield")),
+        ({"province": "外省", "city": "外星市", "district": "外乡市"}, Place(frozenset(), "外星", "外", "外乡")),
     ],
 )
 def test_the_city_of_a_place(place, resolved):
     assert city_of(place) == resolved
 
 
-def test_provinces_are_compared_only_where_both_are_given():
-    assert differ(Place("广东", "中山"), Place("辽宁", "中山"))
-    assert not differ(Place("广东", "中山"), Place(None, "中山"))
-    assert differ(Place(None, "深圳"), Place(None, "杭州"))
+@pytest.mark.parametrize(
+    ("city", "short"),
+    [
+        ("伊犁哈萨克自治州", "伊犁"),
+        ("克孜勒苏柯尔克孜自治州", "克孜勒苏"),
+        ("锡林郭勒盟", "锡林郭勒"),
+        ("阿里地区", "阿里"),
+        ("海西蒙古族藏族自治州", "海西"),
+        ("黔东南苗族侗族自治州", "黔东南"),
+        ("德宏傣族景颇族自治州", "德宏"),
+    ],
+)
+def test_the_full_and_the_short_name_of_a_city_are_one(city, short):
+    assert city_of({"city": city}) == city_of({"city": short}) == Place(frozenset(), short)
+
+
+def test_cities_differ_where_none_of_the_one_is_one_of_the_other():
+    assert differ(at("深圳"), at("杭州"))
+    assert not differ(at("深圳"), at("深圳"))
+    assert not differ(at("西安"), at("西安", "辽源"))
+    assert differ(at("深圳"), at("US"))
+
+
+def test_cities_that_are_in_no_list_differ_by_name_and_by_province_where_both_are_given():
+    nowhere = frozenset[str]()
+    assert differ(Place(nowhere, "甲", "一"), Place(nowhere, "甲", "二"))
+    assert not differ(Place(nowhere, "甲", "一"), Place(nowhere, "甲"))
+    assert differ(Place(nowhere, "甲"), Place(nowhere, "乙"))
+    assert not differ(Place(nowhere, "甲", "一", "乙"), Place(nowhere, "乙"))
+    assert not differ(Place(nowhere, "甲"), Place(nowhere, "a"))
+    assert not differ(Place(nowhere, "甲"), at("深圳"))
+    assert differ(Place(frozenset({"杭州"}), "甲", "浙江"), at("深圳"))
 
 
 def test_white_space_punctuation_and_full_width_forms_do_not_matter():

@@ -114,7 +114,7 @@ def _by_trace(order: Order, parcel: Parcel) -> Iterator[tuple[str, int]]:
     if drops and not any(scan.status in _BACK for scan in parcel.scans):
         last = max(drops, key=lambda scan: (scan.at, _DROPS.index(scan.status)))
         address = order.changes[-1][1] if order.changes else order.address
-        if not order.address_in_one_line and last.city is not address.city:
+        if last.city is not address.city:
             yield "address_mismatch", last.at
 
 

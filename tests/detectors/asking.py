@@ -20,14 +20,16 @@ _TIMES: Final = (
     "rejected_at", "return_uploaded_at", "received_at", "refunded_at", "resent_at", "settled_at",
     *(deadline_of(rule.after) for rule in RULES.values() if isinstance(rule, DeadlineRule) and rule.after),
 )  # fmt: skip
+_PLACE: Final = ("place", "city", "unlisted_city", "unlisted_province", "unlisted_county", "postal")
 _TEXTS: Final = (
     "drop_status", "other_order_id", "other_differs_in",
-    *(f"{one}_{part}" for one in ("drop", "address", "pickup", "first_pickup") for part in ("place", "province", "city", "county")),
+    *(f"{one}_{part}" for one in ("drop", "address", "pickup", "first_pickup") for part in _PLACE),
 )  # fmt: skip
 _SCHEMA: Final = pl.Schema(
     {
         **dict.fromkeys(_TIMES, TIME),
         **dict.fromkeys(_TEXTS, pl.String()),
+        **{f"{one}_cities": pl.List(pl.Int32()) for one in ("drop", "address", "pickup", "first_pickup")},
         "ship_within_hours": pl.Int32(),
         "turned_back": pl.Boolean(),
         "uploaded_for_order": pl.Boolean(),

@@ -521,9 +521,10 @@ def test_a_file_of_the_first_format_is_given_what_it_lacks_and_keeps_what_it_has
     with Store(path) as store:
         store.commit(commit(paid, flags({"flag_id": "f", "order_id": "a"}), clock=T0))
     since = {
-        "order_facts": ("category", "products", "applies_from", "applies_until"),
+        "order_facts": ("category", "products", "applies_from", "applies_until", "division"),
+        "scans": ("division",),
         "uploads": ("aftersale_id",),
-        "replacements": ("kind", "country", "province", "city", "district", "facility", "place_text"),
+        "replacements": ("kind", "country", "province", "city", "district", "facility", "place_text", "division"),
         "flag_log": ("aftersale_id", "severity", "compensation_percent", "compensation_yuan"),
     }
     with duckdb.connect(str(path)) as connection:
