@@ -268,7 +268,14 @@ def _names(of: Iterable[Piece]) -> Iterator[_Name]:
             hub = HUB in _until(within, {CLOSE, OPEN, FIELD})
             first = opened and piece.follows
             yield _Name(
-                piece.text, piece.follows, first, segment, after.text == ROAD, after.text == ZONE, hub, piece.tail
+                piece.text,
+                piece.follows,
+                first,
+                segment,
+                after.text == ROAD and after.follows,
+                after.text == ZONE and after.follows,
+                hub,
+                piece.tail,
             )
             opened = False
 

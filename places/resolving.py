@@ -13,9 +13,9 @@ import polars as pl
 
 from places.abroad import HERE, HOME, countries, country_codes, country_names, number_of
 from places.divisions import cities_of, city_of, common, full_name
-from places.names import PEOPLES
+from places.names import PEOPLES, readings
 from places.reading import Found, country_of, names_in, read_fields, read_text
-from places.texts import COUNTRY, FIELD, HUB, skeletons
+from places.texts import COUNTRY, FIELD, HUB, skeleton_of, skeletons
 
 KEY: Final = ("country", "province", "city", "district", "words")
 """What a place is known by: its fields as written, and the skeletons of its texts where the fields name no city."""
@@ -85,12 +85,9 @@ def _words_of_scans(places: pl.DataFrame) -> pl.Series:
     A sorting centre counts last: it may be called after another city than it stands in.
     """
     text = places.select(pl.concat_str("place_text", "facility", separator=FIELD, ignore_nulls=True)).to_series()
+    both = skeletons(pl.concat([text, places["description"]], rechunk=True), scanned=True)  # together: see `resolve`
     here = pl.DataFrame(
-        {
-            "told": places["place_text"].is_not_null(),
-            "here": skeletons(text, scanned=True),
-            "story": skeletons(places["description"], scanned=True),
-        }
+        {"told": places["place_text"].is_not_null(), "here": both.head(len(places)), "story": both.tail(len(places))}
     )
     is_hub = ~pl.col("told") & pl.col("here").str.contains(HUB, literal=True)
     words = here.select(
@@ -126,13 +123,14 @@ class _Fields(NamedTuple):
 def resolve(keys: pl.DataFrame) -> pl.DataFrame:
     """Return `RESOLVED` for each row of `KEY`."""
     rows = keys.select(KEY).rows()
-    # All fields of all rows at once: looking for thousands of names is quick, preparing for it is not.
     meant = [_meant(part) for row in rows for part in row[1:4]]
-    read = skeletons(pl.Series([f"{part}{FIELD}" if part else None for part in meant], dtype=pl.String), scanned=False)
-    found = [
-        _resolve_one(_Fields(*row[:4]), row[4] or "", read[3 * at : 3 * at + 3].to_list())
-        for at, row in enumerate(rows)
-    ]
+    # Nearly all fields are a name as it is known. The others together: to prepare for a search takes longer than to search.
+    odd = sorted({part for part in meant if part is not None and part not in readings()})
+    searched = (
+        dict(zip(odd, skeletons(pl.Series([part + FIELD for part in odd]), scanned=False), strict=True)) if odd else {}
+    )
+    read = [searched[part] if part in searched else skeleton_of(part) if part else "" for part in meant]
+    found = [_resolve_one(_Fields(*row[:4]), row[4] or "", read[3 * at : 3 * at + 3]) for at, row in enumerate(rows)]
     return pl.DataFrame(found, RESOLVED, orient="row")
 
 

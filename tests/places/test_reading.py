@@ -1,10 +1,33 @@
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from places import texts as texts_module
 from places.divisions import COUNTY, city_of, divisions
 from places.names import stem
 from places.texts import skeletons
 from tests.places.reading import found_in, names_of
+
+FRAGMENTS = (
+    *(
+        "浙江省",
+        "杭州市",
+        "西湖区",
+        "西湖",
+        "鼓楼区",
+        "中山",
+        "北京",
+        "东路",
+        "路",
+        "街道",
+        "开发区",
+        "中转",
+        "退回",
+        "发往",
+    ),
+    *("【", "】", "[4107]", " ", "，", "号", "1", "Los Angeles", " United States ", "韩国", "文三", "。\x1f"),
+)
 
 
 @pytest.mark.parametrize(
@@ -172,6 +195,15 @@ def test_every_county_is_found_in_its_city_with_all_its_names_and_is_never_taken
         answers = list(zip(found_in(texts, scanned=False), cities, strict=True))
         assert all(found.city in {city, None} for found, city in answers)
         assert all(city in found.cities for found, city in answers if found.cities is not None)
+
+
+@given(st.lists(st.lists(st.sampled_from(FRAGMENTS), max_size=6).map("".join), min_size=1, max_size=5), st.booleans())
+def test_few_texts_are_read_as_many_are(texts: list[str], scanned: bool) -> None:
+    """A few are searched by our own loop, many by Polars."""
+    few = skeletons(pl.Series(texts), scanned=scanned)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(texts_module, "_FEW", 0)
+        assert few.equals(skeletons(pl.Series(texts), scanned=scanned))
 
 
 def test_texts_that_differ_in_what_says_nothing_of_places_have_one_skeleton() -> None:
