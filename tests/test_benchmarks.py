@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from benchmarks import throughput
+from benchmarks import places, throughput
 
 
 def test_the_benchmark_runs_and_its_replay_flags_what_it_must(
@@ -13,3 +13,11 @@ def test_the_benchmark_runs_and_its_replay_flags_what_it_must(
     table = capfd.readouterr().out
     assert "parcelwatch replay" in table
     assert "labels 0 are missing, 0 flags are too many" in table
+
+
+def test_the_benchmark_of_places_runs(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["places", "--orders", "50"])
+    with pytest.raises(SystemExit) as done:
+        places.main()
+    assert done.value.code == 0
+    assert "orders in one line" in capfd.readouterr().out
