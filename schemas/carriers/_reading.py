@@ -1,0 +1,193 @@
+"""From a payload to canonical events: what is the same for every adapter."""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
+
+from schemas.carriers._contract import NO_SCAN, Adapter, Renumbered, Told, joined
+from schemas.carriers._tables import Tables
+from schemas.events import EVENT_TYPES, Event, RejectedError, Scan, ScanStatus, WaybillReplaced, fault, parse, received
+
+_DEPTH_MAX: Final = 8
+_FAULTS_TOLD_MAX: Final = 5
+_FORM: Final = re.compile(rb"\s*[A-Za-z_][\w.\[\]-]*=")
+
+
+class Reading(NamedTuple):
+    """What one payload holds.
+
+    Attributes:
+        events: What it tells; a payload with an empty history tells nothing.
+        faults: What of it cannot be read, each with its path. The rest is in `events` all the same.
+    """
+
+    events: list[Event]
+    faults: list[str]
+
+    @property
+    def complaint(self) -> str | None:
+        """The faults in one line, or None."""
+        more = f"; and {len(self.faults) - _FAULTS_TOLD_MAX} more" if len(self.faults) > _FAULTS_TOLD_MAX else ""
+        return "; ".join(self.faults[:_FAULTS_TOLD_MAX]) + more or None
+
+
+def payload_of(value: bytes) -> Any:
+    """Read JSON, or a form (`param={…}&sign=…`) in one of whose fields is JSON; JSON that is in a JSON string, too.
+
+    Raises:
+        RejectedError: There is no JSON.
+    """
+    if not value.strip():
+        raise RejectedError("empty message")
+    try:
+        payload = from_json(value)
+        return from_json(payload) if isinstance(payload, str) and payload.lstrip()[:1] in {"{", "["} else payload
+    except ValueError as error:
+        if _FORM.match(value):
+            return _in_form(value)
+        raise RejectedError(f"not valid JSON: {error}") from None
+
+
+def _in_form(value: bytes) -> Any:
+    try:
+        fields = parse_qsl(value.decode(), max_num_fields=100)
+    except ValueError:
+        raise RejectedError("not valid JSON, and no form that can be read") from None
+    for _, text in fields:
+        if text.lstrip()[:1] in {"{", "["}:
+            try:
+                return from_json(text)
+            except ValueError:
+                continue
+    raise RejectedError("a form without a field that holds JSON")
+
+
+Path = tuple[int | str, ...]
+
+
+def documents(payload: Any, adapter: Adapter) -> Iterator[tuple[Path, Mapping[str, Any], type[BaseModel]]]:
+    """The adapter's documents in a payload, from the outside in, each with its path and its model."""
+    waiting: list[tuple[Path, Any]] = [((), payload)]
+    while waiting:
+        path, node = waiting.pop(0)
+        if isinstance(node, dict):
+            model = adapter.document(node)
+            if model is not None:
+                yield path, node, model
+                continue
+            inner: Iterator[tuple[int | str, Any]] = iter(node.items())
+        elif isinstance(node, list):
+            inner = iter(enumerate(node))
+        else:
+            continue
+        if len(path) < _DEPTH_MAX:
+            waiting += [((*path, key), child) for key, child in inner if isinstance(child, dict | list)]
+
+
+def is_canonical(payload: Any) -> bool:
+    """Whether this is an event of our own, or was meant to be."""
+    return isinstance(payload, dict) and (
+        str(payload.get("type")) in EVENT_TYPES or {"type", "occurred_at"} <= payload.keys()
+    )
+
+
+def recognised(payload: Any, formats: Mapping[str, Adapter]) -> str:
+    """The name of the format that a payload has the shape of.
+
+    Raises:
+        RejectedError: It has the shape of none, or of several.
+    """
+    names = [name for name, adapter in formats.items() if next(documents(payload, adapter), None) is not None]
+    if len(names) == 1:
+        return names[0]
+    if names:
+        raise RejectedError(f"could be any of {', '.join(names)}: declare the format instead of auto")
+    raise RejectedError(f"has the shape of no known format ({', '.join(formats)})")
+
+
+def read(payload: Any, name: str, adapter: Adapter, tables: Tables, recorded_at: datetime | None) -> Reading:
+    """Read a payload as what it was declared or recognised as.
+
+    Raises:
+        RejectedError: It does not have the shape of that format.
+    """
+    reading = Reading([], [])
+    found = False
+    for path, node, model in documents(payload, adapter):
+        found = True
+        faults: list[str] = []
+        try:
+            document = model.model_validate(node, context={"zone": adapter.zone, "faults": faults})
+            for told in adapter.told(document):
+                reading.events.extend(_received(_events(told, adapter, tables), recorded_at, faults))
+        except ValidationError as error:
+            faults += [fault(each, each["loc"]) for each in error.errors(include_url=False)]
+        except ValueError as error:
+            faults.append(str(error))
+        reading.faults.extend(joined(path, said) for said in faults)
+    if not found:
+        raise RejectedError(f"does not have the shape of {name}")
+    return reading
+
+
+def _events(told: Told | Renumbered, adapter: Adapter, tables: Tables) -> Iterator[Event]:
+    if told.at is None:
+        return
+    carrier = tables.carrier(told.carrier)
+    if isinstance(told, Renumbered):
+        new = (tables.carrier(told.new_carrier), told.new_number)
+        if new != (carrier, told.number):
+            yield _replaced(carrier, told.number, *new, told.at, told.reason)
+        return
+    status = tables.status(told.text, adapter.statuses.get(told.code) if told.code else None)
+    transfer = tables.transfer(told.text)
+    if transfer is not None:
+        new = (transfer.carrier or carrier, transfer.number)
+        if new != (carrier, told.number):
+            status = ScanStatus.FORWARDED
+            yield _replaced(carrier, told.number, *new, told.at, "the carrier's scan says so")
+    if status != NO_SCAN:
+        yield Scan(
+            type="scan",
+            occurred_at=told.at,
+            carrier=carrier,
+            waybill_no=told.number,
+            status=ScanStatus(status),
+            location=told.place,
+            description=told.text,
+        )
+
+
+def _replaced(carrier: str, number: str, new_carrier: str, new_number: str, at: datetime, reason: str) -> Event:
+    return WaybillReplaced(
+        type="waybill_replaced",
+        occurred_at=at,
+        carrier=carrier,
+        waybill_no=number,
+        new_carrier=new_carrier,
+        new_waybill_no=new_number,
+        reason=reason,
+    )
+
+
+def _received(events: Iterator[Event], recorded_at: datetime | None, faults: list[str]) -> Iterator[Event]:
+    """Fill in `received_at`; an event that lies too far ahead of it is a fault."""
+    for event in events:
+        try:
+            yield received(event, recorded_at)
+        except RejectedError as error:
+            faults.append(str(error))
+
+
+def read_canonical(value: bytes, recorded_at: datetime | None) -> Reading:
+    """Read an event of our own.
+
+    Raises:
+        RejectedError: It is no valid event.
+    """
+    return Reading([parse(value, recorded_at)], [])
