@@ -145,7 +145,8 @@ def _events(told: Told | Renumbered, adapter: Adapter, tables: Tables) -> Iterat
             yield _replaced(carrier, told.number, *new, told.at, told.reason)
         return
     status = tables.status(told.text, adapter.statuses.get(told.code) if told.code else None)
-    transfer = tables.transfer(told.text)
+    # What goes back under another number is not delivered under it.
+    transfer = None if status in {ScanStatus.RETURNING, ScanStatus.RETURNED} else tables.transfer(told.text)
     if transfer is not None:
         new = (transfer.carrier or carrier, transfer.number)
         if new != (carrier, told.number):

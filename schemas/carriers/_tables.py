@@ -15,6 +15,9 @@ from schemas.events import ScanStatus
 
 _TEXTS_REMEMBERED: Final = 65_536
 
+_TELEPHONE: Final = re.compile(r"(86)?1[3-9][0-9]{9}|0[0-9]{9,11}|[48]00[0-9]{7}")
+_CONTRADICTED: Final = frozenset({ScanStatus.PICKED_UP, ScanStatus.DELIVERED, NO_SCAN})
+
 
 class TableError(ValueError):
     """A table that cannot be used; the message names the file, the key and what is allowed."""
@@ -156,10 +159,12 @@ class Tables:
     def status(self, text: str | None, coded: Status | None) -> Status:
         """What a scan means: its text where a pattern knows it, else its code, else that it moves.
 
-        An unknown text does not turn a derived alert into a scan. A code for a pickup or a delivery needs no text, but where a
-        text contradicts it the text is right.
+        A text that only says that the parcel moves gives way to a code that says more, but not to one of a pickup or a delivery
+        that it contradicts, nor to a derived alert: the text is that of a scan.
         """
         meant = self.meaning(text) if text else None
+        if meant == ScanStatus.IN_TRANSIT and coded not in _CONTRADICTED:
+            return coded or meant
         return meant or coded or ScanStatus.IN_TRANSIT
 
     def _meaning(self, text: str) -> Status | None:
@@ -176,7 +181,9 @@ class Tables:
         if found is None:
             return None
         name = found["carrier"]
-        # A number right behind "转" may be anything; a telephone above all.
+        # A number behind "转" may be anything, a telephone above all.
+        if _TELEPHONE.fullmatch(found["number"]):
+            return None
         if not name and not re.search("单号|运单", found["told"]):
             return None
         return Transfer(self._names[name] if name else None, found["number"])
