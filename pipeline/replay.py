@@ -22,6 +22,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from pipeline.decode import Decoded, Decoder
 from pipeline.engine import NOTHING, Outcome
 from pipeline.files import STDIN, FileReader, FileSourceError, open_readers
+from pipeline.formats import Formats
 from pipeline.running import Pipeline, Stop, ahead, opened
 from pipeline.store import Offset
 from schemas.settings import Settings
@@ -50,6 +51,8 @@ class Summary:
     events: int = 0
     new_facts: int = 0
     letters: int = 0
+    silent: int = 0
+    """Records that are valid and tell nothing."""
     changes: Counter[tuple[str, str]] = field(default_factory=Counter)
     """How many changes of flags, by rule and change."""
 
@@ -158,7 +161,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     summary = Summary()
     # Before the database is opened: a path that is wrong must not leave an empty one behind.
     readers = open_readers(arguments.paths, settings.batch_records_max)
-    with Stop() as stop, opened(settings) as pipeline:
+    with Stop() as stop, opened(settings, Formats.of(settings, files=arguments.format)) as pipeline:
         _refuse_the_past(as_of, pipeline, settings.db)
         offsets = pipeline.store.offsets()
         for reader in readers:
@@ -173,6 +176,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
                 speed = f"{summary.events / (time.monotonic() - started):,.0f} events/s"
                 progress.update(task, completed=sum(reader.bytes_read for reader in readers), speed=speed)
         clock = pipeline.engine.clock
+        summary.silent = pipeline.decoder.silent
     sys.stdout.write(_text(summary, time.monotonic() - started, clock, settings) if summary.turns or not stop else "")
     if stop:
         sys.stderr.write("parcelwatch: interrupted: run the same command again to go on where it stopped\n")
@@ -208,7 +212,9 @@ def _text(summary: Summary, seconds: float, clock: datetime | None, settings: Se
         f"{summary.events:,} events in {seconds:.1f} s ({summary.events / seconds:,.0f} events/s): "
         f"{summary.new_facts:,} new, {duplicates:,} known already; dead letters: {summary.letters:,}\n"
     )
-    if not summary.events and not summary.letters:
+    if summary.silent:
+        text += f"payloads without any scan: {summary.silent:,}\n"
+    if not summary.events and not summary.letters and not summary.silent:
         text = "nothing to read: the files are empty, or have been read before\n"
     text += summary.changed()
     if clock is not None:

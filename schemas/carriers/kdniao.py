@@ -53,6 +53,7 @@ class Kdniao(Adapter):
         "414": S.EXCEPTION, "415": S.CANCELLED, "416": S.DELIVERY_FAILED, "417": S.EXCEPTION, "418": S.IN_TRANSIT,
         "419": S.OUT_FOR_DELIVERY, "420": S.DELIVERY_FAILED, "421": S.DELIVERY_FAILED, "422": S.EXCEPTION,
         "423": S.EXCEPTION, "5": S.FORWARDED, "6": S.CUSTOMS, "601": S.CUSTOMS, "602": S.CUSTOMS, "603": S.CUSTOMS,
+        "604": S.EXCEPTION,
     }  # fmt: skip
 
     def document(self, node: Mapping[str, Any]) -> type[Spelled] | None:
