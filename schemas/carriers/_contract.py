@@ -20,8 +20,9 @@ from pydantic import (
     WrapValidator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
-from schemas.events import IDENTIFIER_CHARACTERS_MAX, Location, ScanStatus, fault
+from schemas.events import IDENTIFIER_CHARACTERS_MAX, Location, ScanStatus
 
 CHINA: Final = ZoneInfo("Asia/Shanghai")
 
@@ -89,6 +90,16 @@ Code = Annotated[str, BeforeValidator(_stripped), StringConstraints(min_length=1
 Row = TypeVar("Row", bound=BaseModel)
 
 
+class RowFault(NamedTuple):
+    """What is wrong with a row that was left out."""
+
+    rows: list[Any]
+    """The list that it is in, the very object."""
+    path: tuple[int | str, ...]
+    """From there on."""
+    error: ErrorDetails
+
+
 def _context(info: ValidationInfo) -> dict[str, Any]:
     assert isinstance(info.context, dict), "read by way of `schemas.carriers.convert`"
     return info.context
@@ -105,9 +116,9 @@ def _each(value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInf
         try:
             good += handler([item])
         except ValidationError as error:
+            # Which list this is within the payload is only known outside.
             _context(info)["faults"] += [
-                fault(each, (info.field_name or "", number, *each["loc"][1:]))
-                for each in error.errors(include_url=False)
+                RowFault(value, (number, *each["loc"][1:]), each) for each in error.errors(include_url=False)
             ]
     return good
 

@@ -1,7 +1,7 @@
 """From a payload to canonical events: what is the same for every adapter."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
-from schemas.carriers._contract import NO_SCAN, Adapter, Renumbered, Told, joined
+from schemas.carriers._contract import NO_SCAN, Adapter, Renumbered, RowFault, Told, joined
 from schemas.carriers._tables import Tables
 from schemas.events import EVENT_TYPES, Event, RejectedError, Scan, ScanStatus, WaybillReplaced, fault, parse, received
 
@@ -121,8 +121,10 @@ def read(payload: Any, name: str, adapter: Adapter, tables: Tables, recorded_at:
     for path, node, model in documents(payload, adapter):
         found = True
         faults: list[str] = []
+        rows: list[RowFault] = []
         try:
-            document = model.model_validate(node, context={"zone": adapter.zone, "faults": faults})
+            document = model.model_validate(node, context={"zone": adapter.zone, "faults": rows})
+            faults += _of_rows(rows, node)
             for told in adapter.told(document):
                 reading.events.extend(_received(_events(told, adapter, tables), recorded_at, faults))
         except ValidationError as error:
@@ -133,6 +135,20 @@ def read(payload: Any, name: str, adapter: Adapter, tables: Tables, recorded_at:
     if not found:
         raise RejectedError(f"does not have the shape of {name}")
     return reading
+
+
+def _of_rows(faults: Sequence[RowFault], node: Mapping[str, Any]) -> Iterator[str]:
+    """Say which rows are wrong, by the path to their list, which is looked for in the document."""
+    if not faults:
+        return
+    paths: dict[int, Path] = {}
+    waiting: list[tuple[Path, Any]] = [((), node)]
+    for path, inner in waiting:  # grows while it is gone through
+        paths[id(inner)] = path
+        items = inner.items() if isinstance(inner, dict) else enumerate(inner) if isinstance(inner, list) else ()
+        waiting += [((*path, key), child) for key, child in items if isinstance(child, dict | list)]
+    for rows, path, error in faults:
+        yield fault(error, (*paths.get(id(rows), ()), *path))
 
 
 def _events(told: Told | Renumbered, adapter: Adapter, tables: Tables) -> Iterator[Event]:
