@@ -1,5 +1,6 @@
 import json
 from contextlib import suppress
+from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -252,7 +253,7 @@ strange: st.SearchStrategy[Any] = st.sampled_from(
         {"data": {}},
         "2026-03-01 18:30:00",
     ]
-)
+).map(deepcopy)
 SEEDS: list[Any] = [
     KUAIDI100,
     KDNIAO,
