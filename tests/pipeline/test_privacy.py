@@ -79,9 +79,11 @@ def test_no_courier_of_the_simulation_is_named() -> None:
             assert "13800001234" not in hidden(text)
 
 
-PEOPLE = set(
-    ["009c07c3", "0e6181a3", "1272c72e", "28fb2643", "2a3651ab", "2b2c9b3f", "5458e152", "5d95f705", "61328580", "6a18a29f", "7e3b8f4b", "802055ac", "806defbf", "87cc7cb4", "9083443e", "91fe1acf", "9a004260", "9a6d6e90", "a3cd685b", "a8befd4a", "c824fefe", "ce6c6f1c", "d3f4cebd", "f4e21e61", "fc023822"]
-)
+PEOPLE = {
+    "009c07c3", "0e6181a3", "1272c72e", "28fb2643", "2a3651ab", "2b2c9b3f", "5458e152", "5d95f705", "61328580",
+    "6a18a29f", "7e3b8f4b", "802055ac", "806defbf", "87cc7cb4", "9083443e", "91fe1acf", "9a004260", "9a6d6e90",
+    "a3cd685b", "a8befd4a", "c824fefe", "ce6c6f1c", "d3f4cebd", "f4e21e61", "fc023822",
+}  # fmt: skip
 """Digests of the names in the real histories, found by hand: the names themselves are nobody's business here."""
 NUMBER = re.compile(r"(?<![0-9*])(1[3-9][0-9]{9}|0[0-9]{2,3}-?[0-9]{7,8})(?![0-9])")
 
