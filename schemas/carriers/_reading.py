@@ -10,8 +10,19 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from schemas.carriers._contract import NO_SCAN, Adapter, Renumbered, RowFault, Told, joined
-from schemas.carriers._tables import Tables
-from schemas.events import EVENT_TYPES, Event, RejectedError, Scan, ScanStatus, WaybillReplaced, fault, parse, received
+from schemas.carriers._tables import Tables, Transfer
+from schemas.events import (
+    EVENT_TYPES,
+    Event,
+    RejectedError,
+    ReplacementKind,
+    Scan,
+    ScanStatus,
+    WaybillReplaced,
+    fault,
+    parse,
+    received,
+)
 
 _DEPTH_MAX: Final = 8
 _FAULTS_TOLD_MAX: Final = 5
@@ -156,18 +167,16 @@ def _events(told: Told | Renumbered, adapter: Adapter, tables: Tables) -> Iterat
         return
     carrier = tables.carrier(told.carrier)
     if isinstance(told, Renumbered):
-        new = (tables.carrier(told.new_carrier), told.new_number)
-        if new != (carrier, told.number):
-            yield _replaced(carrier, told.number, *new, told.at, told.reason)
+        corrected = Transfer(tables.carrier(told.new_carrier), told.new_number)
+        yield from _replaced(carrier, told, corrected, ReplacementKind.CORRECTION)
         return
     status = tables.status(told.text, adapter.statuses.get(told.code) if told.code else None)
     # What goes back under another number is not delivered under it.
     transfer = None if status in {ScanStatus.RETURNING, ScanStatus.RETURNED} else tables.transfer(told.text)
     if transfer is not None:
-        new = (transfer.carrier or carrier, transfer.number)
-        if new != (carrier, told.number):
-            status = ScanStatus.FORWARDED
-            yield _replaced(carrier, told.number, *new, told.at, "the carrier's scan says so")
+        replaced = list(_replaced(carrier, told, transfer, ReplacementKind.TRANSFER))
+        status = ScanStatus.FORWARDED if replaced else status
+        yield from replaced
     if status != NO_SCAN:
         yield Scan(
             type="scan",
@@ -180,16 +189,21 @@ def _events(told: Told | Renumbered, adapter: Adapter, tables: Tables) -> Iterat
         )
 
 
-def _replaced(carrier: str, number: str, new_carrier: str, new_number: str, at: datetime, reason: str) -> Event:
-    return WaybillReplaced(
-        type="waybill_replaced",
-        occurred_at=at,
-        carrier=carrier,
-        waybill_no=number,
-        new_carrier=new_carrier,
-        new_waybill_no=new_number,
-        reason=reason,
-    )
+def _replaced(carrier: str, told: Told | Renumbered, new: Transfer, kind: ReplacementKind) -> Iterator[WaybillReplaced]:
+    """Nothing, where the new number is the old one."""
+    new_carrier = new.carrier or carrier
+    if told.at is not None and (new_carrier, new.number) != (carrier, told.number):
+        yield WaybillReplaced(
+            type="waybill_replaced",
+            occurred_at=told.at,
+            carrier=carrier,
+            waybill_no=told.number,
+            new_carrier=new_carrier,
+            new_waybill_no=new.number,
+            kind=kind,
+            location=told.place if isinstance(told, Told) else None,
+            reason=told.text if isinstance(told, Told) else told.reason,
+        )
 
 
 def _received(events: Iterator[Event], recorded_at: datetime | None, faults: list[str]) -> Iterator[Event]:

@@ -1,5 +1,6 @@
 from typing import Any
 
+from schemas.events import WaybillReplaced
 from tests.schemas.carriers.saying import events, faults, places, read, said, statuses, told
 
 NUMBER = "884300000000000017"
@@ -98,6 +99,8 @@ def test_a_signature_that_is_a_transfer_leads_on_to_the_new_number() -> None:
         f"03-03 16:00:00 forwarded yto {NUMBER}",
         f"03-03 16:00:00 replaced yto {NUMBER} -> ems 1130000000017",
     ]
+    kinds = {event.kind for event in events(push(gone)) if isinstance(event, WaybillReplaced)}
+    assert kinds == {"transfer"}
     back = trace("2026-03-03 16:00:00", "快件已退回/转寄,新单号为: 884300000000000099")
     assert told(push(back)) == [f"03-03 16:00:00 returning yto {NUMBER}"]
     assert told(push(trace("2026-03-03 16:00:00", "已转中通，电话 13800000000"))) == [
