@@ -158,7 +158,7 @@ def _add_replay(commands: "_Commands[Parser]") -> None:
         "paths",
         nargs="+",
         metavar="PATH",
-        help="NDJSON (plain, .gz, .zst) or Parquet files, folders of them, or - for standard input",
+        help="NDJSON (plain, .gz, .zst), Parquet or JSON files, folders of them, or - for standard input",
     )
     parser.add_argument(
         "--as-of",

@@ -3,13 +3,12 @@
 import argparse
 import sys
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
-from pydantic_core import from_json, to_json
 
-from pipeline.files import LINE_BYTES_MAX, FileReader, open_readers
+from pipeline.documents import open_files
+from pipeline.files import FileReader
 from pipeline.formats import Formats
 from pipeline.privacy import without_names, without_numbers
 from schemas.carriers import Reading
@@ -25,9 +24,6 @@ class Payload(NamedTuple):
     value: bytes
 
 
-_JSON: Final = (".json",)
-
-
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Write the events of `arguments.paths` to standard output, one a line; returns the exit status.
 
@@ -38,7 +34,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """
     formats = Formats.of(settings, files=arguments.format)
     payloads = failed = silent = 0
-    for reader in open_readers(arguments.paths):
+    for reader in open_files(arguments.paths):
         for payload in payloads_of(reader):
             payloads += 1
             reading, complaint = _read(payload, formats)
@@ -56,28 +52,10 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def payloads_of(reader: FileReader) -> Iterator[Payload]:
-    """The messages of a file: a whole JSON document, or the items of the list that it is; else its lines or rows."""
-    whole = _document(reader)
-    if isinstance(whole, list):
-        yield from (Payload(f"{reader.name}: item {number}", to_json(item)) for number, item in enumerate(whole))
-    elif whole is not None:
-        yield Payload(reader.name, to_json(whole))
-    else:
-        while (batch := reader.read()) is not None:
-            for value, position in batch.records.select("value", "position").iter_rows():
-                yield Payload(f"{reader.name}:{position}", value or b"")
-
-
-def _document(reader: FileReader) -> object | None:
-    """What the file holds if it is one JSON document of several lines, or a list; else None."""
-    path = Path(reader.name)
-    if path.suffix.lower() not in _JSON or reader.size > LINE_BYTES_MAX:
-        return None
-    try:
-        document: object = from_json(path.read_bytes())
-    except ValueError:
-        return None
-    return document if isinstance(document, dict | list) else None
+    """The messages of a file, each with its line, row or item."""
+    while (batch := reader.read()) is not None:
+        for value, position in batch.records.select("value", "position").iter_rows():
+            yield Payload(f"{reader.name}:{position}", value or b"")
 
 
 def _read(payload: Payload, formats: Formats) -> tuple[Reading, str | None]:

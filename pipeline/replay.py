@@ -20,8 +20,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from pipeline.decode import Decoded, Decoder
+from pipeline.documents import open_files
 from pipeline.engine import NOTHING, Outcome
-from pipeline.files import STDIN, FileReader, FileSourceError, open_readers
+from pipeline.files import STDIN, FileReader, FileSourceError
 from pipeline.formats import Formats
 from pipeline.running import Pipeline, Stop, ahead, opened
 from pipeline.store import Offset
@@ -85,7 +86,7 @@ def beginnings(readers: Sequence[FileReader], decoder: Decoder) -> dict[str, dat
         return {}
     found: dict[str, datetime] = {}
     for name in (reader.name for reader in readers if reader.name != STDIN):
-        with closing(open_readers([name], 1)[0]) as reader:
+        with closing(open_files([name], 1)[0]) as reader:
             batch = reader.read()
         if batch is not None and len(events := decoder.decode(batch.records).events):
             found[name] = events["received_at"][0]
@@ -160,7 +161,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     started = time.monotonic()
     summary = Summary()
     # Before the database is opened: a path that is wrong must not leave an empty one behind.
-    readers = open_readers(arguments.paths, settings.batch_records_max)
+    readers = open_files(arguments.paths, settings.batch_records_max)
     with Stop() as stop, opened(settings, Formats.of(settings, files=arguments.format)) as pipeline:
         _refuse_the_past(as_of, pipeline, settings.db)
         offsets = pipeline.store.offsets()

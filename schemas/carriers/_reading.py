@@ -26,6 +26,7 @@ from schemas.events import (
 
 _DEPTH_MAX: Final = 8
 _FAULTS_TOLD_MAX: Final = 5
+_JSON_IN_TEXT: Final = frozenset({'{"', "[{", "{\n", "[\n"})
 _FORM: Final = re.compile(rb"\s*[A-Za-z_][\w.\[\]-]*=")
 
 
@@ -97,7 +98,17 @@ def documents(payload: Any, adapter: Adapter) -> Iterator[tuple[Path, Mapping[st
         else:
             continue
         if len(path) < _DEPTH_MAX:
-            waiting += [((*path, key), child) for key, child in inner if isinstance(child, dict | list)]
+            waiting += [((*path, key), child) for key, child in ((k, _unpacked(c)) for k, c in inner) if child]
+
+
+def _unpacked(child: Any) -> dict[str, Any] | list[Any] | None:
+    """An object or a list, also one that was written into a text (`{"RequestData": "{…}"}`)."""
+    if isinstance(child, str) and child[:2] in _JSON_IN_TEXT:
+        try:
+            child = from_json(child)
+        except ValueError:
+            return None
+    return child if isinstance(child, dict | list) else None
 
 
 def is_canonical(payload: Any) -> bool:

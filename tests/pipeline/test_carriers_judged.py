@@ -192,7 +192,7 @@ def test_convert_shows_the_events_and_complains_with_the_place(tmp_path: Path) -
     assert done.status == 1
     assert len(done.out.splitlines()) == 3
     complaint, summary = done.complaint.splitlines()
-    assert complaint.startswith(f"{tmp_path}/list.json: item 1: has the shape of no known format")
+    assert complaint.startswith(f"{tmp_path}/list.json:1: has the shape of no known format")
     assert summary == "parcelwatch: of 3 payloads 1 cannot be read in full, 1 tell nothing"
 
     lines(tmp_path / "a.ndjson", [*ANSWERS, kuaidi100(1, ("昨天", "已签收"))])

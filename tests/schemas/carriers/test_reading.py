@@ -64,6 +64,7 @@ def test_json_in_a_form_or_in_a_json_string_is_found() -> None:
     text = json.dumps(KDNIAO, ensure_ascii=False)
     form = f"RequestType=101&RequestData={quote_plus(text)}&DataSign=x%3D%3D".encode()
     assert read(form) == read(encoded(text)) == read(encoded(KDNIAO))
+    assert read(encoded({"RequestType": "101", "RequestData": text})) == read(form)
     push = f"sign=0&param={quote_plus(json.dumps({'lastResult': KUAIDI100}))}".encode()
     assert read(push, "kuaidi100") == read(encoded(KUAIDI100))
 
