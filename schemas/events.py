@@ -417,7 +417,7 @@ def received(event: Event, recorded_at: datetime | None) -> Event:
             f"occurred_at: {event.occurred_at.isoformat()} is more than 24 hours after it was received"
             f" ({received_at.isoformat()})"
         )
-    return event.model_copy(update={"received_at": received_at})
+    return event if event.received_at is received_at else event.model_copy(update={"received_at": received_at})
 
 
 def json_schema() -> dict[str, Any]:

@@ -37,6 +37,8 @@ _NO_TIME_BEFORE: Final = datetime(2000, 1, 2, tzinfo=UTC)
 _MS_FROM: Final = 10**11
 _US_FROM: Final = 10**14
 _MOMENT_MAX: Final = datetime(9998, 1, 1, tzinfo=UTC)
+_PLAIN: Final = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d", re.ASCII)
+"""How most are written, and are read in a tenth of the time."""
 _COMPACT: Final = re.compile(r"((?:19|20)\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)")
 _LOCAL: Final = re.compile(
     r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?[ T]*(\d{1,2})[:：时](\d{1,2})(?:[:：分](\d{1,2})\d?秒?)?"
@@ -152,6 +154,11 @@ def _since_epoch(number: float) -> datetime:
 
 
 def _written(text: str, zone: ZoneInfo | None) -> datetime | None:
+    if zone is not None and _PLAIN.fullmatch(text) and not text.startswith("000"):
+        try:
+            return datetime.fromisoformat(text).replace(tzinfo=zone).astimezone(UTC)
+        except ValueError:
+            raise ValueError("is a time that does not exist") from None
     match = _COMPACT.fullmatch(text) or _LOCAL.fullmatch(text)
     if match is None:
         if re.fullmatch(r"-?\d{1,16}(\.\d+)?", text):

@@ -148,7 +148,7 @@ def read(payload: Any, name: str, adapter: Adapter, tables: Tables, recorded_at:
             document = model.model_validate(node, context={"zone": adapter.zone, "faults": rows})
             faults += _of_rows(rows, node)
             for told in adapter.told(document):
-                reading.events.extend(_received(_events(told, adapter, tables), recorded_at, faults))
+                reading.events.extend(_in_time(_events(told, adapter, tables, recorded_at), faults))
         except ValidationError as error:
             faults += [fault(each, each["loc"]) for each in error.errors(include_url=False)]
         except ValueError as error:
@@ -173,25 +173,28 @@ def _of_rows(faults: Sequence[RowFault], node: Mapping[str, Any]) -> Iterator[st
         yield fault(error, (*paths.get(id(rows), ()), *path))
 
 
-def _events(told: Told | Renumbered, adapter: Adapter, tables: Tables) -> Iterator[Event]:
+def _events(told: Told | Renumbered, adapter: Adapter, tables: Tables, recorded_at: datetime | None) -> Iterator[Event]:
+    """The events of one line, as received with the record, or when they happened."""
     if told.at is None:
         return
+    received_at = recorded_at or told.at
     carrier = tables.carrier(told.carrier)
     if isinstance(told, Renumbered):
         corrected = Transfer(tables.carrier(told.new_carrier), told.new_number)
-        yield from _replaced(carrier, told, corrected, ReplacementKind.CORRECTION)
+        yield from _replaced(carrier, told, corrected, ReplacementKind.CORRECTION, received_at)
         return
     status = tables.status(told.text, adapter.statuses.get(told.code) if told.code else None)
     # What goes back under another number is not delivered under it.
     transfer = None if status in {ScanStatus.RETURNING, ScanStatus.RETURNED} else tables.transfer(told.text)
     if transfer is not None:
-        replaced = list(_replaced(carrier, told, transfer, ReplacementKind.TRANSFER))
+        replaced = list(_replaced(carrier, told, transfer, ReplacementKind.TRANSFER, received_at))
         status = ScanStatus.FORWARDED if replaced else status
         yield from replaced
     if status != NO_SCAN:
         yield Scan(
             type="scan",
             occurred_at=told.at,
+            received_at=received_at,
             carrier=carrier,
             waybill_no=told.number,
             status=ScanStatus(status),
@@ -200,13 +203,16 @@ def _events(told: Told | Renumbered, adapter: Adapter, tables: Tables) -> Iterat
         )
 
 
-def _replaced(carrier: str, told: Told | Renumbered, new: Transfer, kind: ReplacementKind) -> Iterator[WaybillReplaced]:
+def _replaced(
+    carrier: str, told: Told | Renumbered, new: Transfer, kind: ReplacementKind, received_at: datetime
+) -> Iterator[WaybillReplaced]:
     """Nothing, where the new number is the old one."""
     new_carrier = new.carrier or carrier
     if told.at is not None and (new_carrier, new.number) != (carrier, told.number):
         yield WaybillReplaced(
             type="waybill_replaced",
             occurred_at=told.at,
+            received_at=received_at,
             carrier=carrier,
             waybill_no=told.number,
             new_carrier=new_carrier,
@@ -217,11 +223,11 @@ def _replaced(carrier: str, told: Told | Renumbered, new: Transfer, kind: Replac
         )
 
 
-def _received(events: Iterator[Event], recorded_at: datetime | None, faults: list[str]) -> Iterator[Event]:
-    """Fill in `received_at`; an event that lies too far ahead of it is a fault."""
+def _in_time(events: Iterator[Event], faults: list[str]) -> Iterator[Event]:
+    """Leave out, as a fault, an event that lies too far ahead of when it was received."""
     for event in events:
         try:
-            yield received(event, recorded_at)
+            yield received(event, None)
         except RejectedError as error:
             faults.append(str(error))
 
