@@ -378,10 +378,11 @@ def _judged(records: pl.DataFrame, formats: Formats) -> _Told:
     for row, value, recorded_at, source in records.select("row", "value", "recorded_at", "source").iter_rows():
         try:
             reading = formats.read(source, value or b"", recorded_at)
+            rows = [to_row(event) for event in reading.events]
         except RejectedError as error:
             errors.append({"row": row, "error": str(error)})
             continue
-        events += map(to_row, reading.events)
+        events += rows
         if reading.complaint:
             errors.append({"row": row, "error": reading.complaint})
         elif reading.events:
