@@ -21,7 +21,15 @@ USAGE: Final = 2
 """Exit status for wrong usage or configuration."""
 
 _KAFKA: Final = ("bootstrap_servers", "orders_topic", "scans_topic")
-_JUDGING: Final = ("db", "lateness_days", "warn_hours", "profiles_dir", "copy_every_seconds", "batch_records_max")
+_JUDGING: Final = (
+    "db",
+    "lateness_days",
+    "warn_hours",
+    "profiles_dir",
+    "carriers_dir",
+    "copy_every_seconds",
+    "batch_records_max",
+)
 _AWARE_TIME: Final = TypeAdapter[datetime](AwareDatetime)
 
 
@@ -60,8 +68,19 @@ Exit status: 0 done, 1 failed, 2 wrong usage or configuration.""",
     )
     parser.add_argument("--version", action="store_true", help="show the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", prog="parcelwatch")
-    adding = (_add_run, _add_replay, _add_simulate, _add_query, _add_report, _add_explain, _add_rules, _add_redrive)
-    for add in (*adding, _add_schema):
+    adding = (
+        _add_run,
+        _add_replay,
+        _add_convert,
+        _add_simulate,
+        _add_query,
+        _add_report,
+        _add_explain,
+        _add_rules,
+        _add_redrive,
+        _add_schema,
+    )
+    for add in adding:
         add(commands)
     arguments = parser.parse_args(argv)
     arguments.help = parser.format_help()
@@ -93,7 +112,9 @@ def _settings(parser: Parser, *names: str) -> None:
         field = Settings.model_fields[name]
         default = "" if field.default is None else f" (default: {field.default})"
         help_text = f"{field.description}{default}".replace("%", "%%")
-        metavar = {"db": "FILE", "config": "FILE", "profiles_dir": "DIR"}.get(name, name.rpartition("_")[2].upper())
+        metavar = {"db": "FILE", "config": "FILE", "profiles_dir": "DIR", "carriers_dir": "DIR"}.get(
+            name, name.rpartition("_")[2].upper()
+        )
         group.add_argument("--" + name.replace("_", "-"), dest=name, metavar=metavar, help=help_text)
 
 
@@ -137,7 +158,7 @@ def _add_replay(commands: "_Commands[Parser]") -> None:
         "paths",
         nargs="+",
         metavar="PATH",
-        help="NDJSON (plain, .gz, .zst) or Parquet files, folders of them, or - for standard input",
+        help="NDJSON (plain, .gz, .zst), Parquet or JSON files, folders of them, or - for standard input",
     )
     parser.add_argument(
         "--as-of",
@@ -145,7 +166,38 @@ def _add_replay(commands: "_Commands[Parser]") -> None:
         metavar="TIME",
         help="judge as at that time, leaving out what was received later, e.g. 2026-03-01T00:00:00+08:00 (default: the end)",
     )
+    _add_format(parser, "--format", "the files")
     _settings(parser, *_JUDGING)
+
+
+def _add_convert(commands: "_Commands[Parser]") -> None:
+    parser = _command(
+        commands,
+        "convert PATH...",
+        "pipeline.converting:run",
+        "show which events carriers' data become",
+        "parcelwatch convert push.json --from kuaidi100",
+    )
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="JSON files (one payload, or a list of them), NDJSON or Parquet files, folders of them, or - for standard input",
+    )
+    _add_format(parser, "--from", "the payloads", default="auto")
+    _settings(parser, "carriers_dir")
+
+
+def _add_format(parser: Parser, flag: str, whose: str, default: str | None = None) -> None:
+    parser.add_argument(
+        flag,
+        dest="format",
+        metavar="FORMAT",
+        default=default,
+        type=_format,
+        help=f"the format of {whose}: canonical (our own events), kuaidi100, kdniao, …; auto: by their shape "
+        f"(default: {default or 'as the setting formats says, else canonical'})",
+    )
 
 
 def _add_simulate(commands: "_Commands[Parser]") -> None:
@@ -219,9 +271,14 @@ def _add_report(commands: "_Commands[Parser]") -> None:
     )
     parser.add_argument("--format", choices=("table", "json"), default="table", help="how to write it (default: table)")
     parser.add_argument(
-        "--top", type=_positive, default=10, metavar="N", help="how many merchants and days (default: 10)"
+        "--unmapped",
+        action="store_true",
+        help="instead, show the most frequent texts of scans in transit that no phrase table knows",
     )
-    _settings(parser, "db", "timezone")
+    parser.add_argument(
+        "--top", type=_positive, default=10, metavar="N", help="how many merchants, days or texts (default: 10)"
+    )
+    _settings(parser, "db", "timezone", "carriers_dir")
 
 
 def _add_explain(commands: "_Commands[Parser]") -> None:
@@ -278,6 +335,14 @@ def _time(text: str) -> datetime:
     except ValidationError:
         message = f"{text!r} is no time with an offset, such as 2026-03-01T00:00:00+08:00"
         raise argparse.ArgumentTypeError(message) from None
+
+
+def _format(text: str) -> str:
+    from schemas.carriers import FORMAT_NAMES  # noqa: PLC0415  loads all formats, which most commands do without
+
+    if text in FORMAT_NAMES:
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is no format; they are {', '.join(FORMAT_NAMES)}")
 
 
 def _natural(text: str) -> int:

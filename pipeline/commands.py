@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from pipeline.cli import UsageError
+from pipeline.formats import Formats
 from pipeline.output import dumps, format_of, write
 from pipeline.reading import query as read
 from pipeline.replay import Summary
@@ -40,7 +41,8 @@ def redrive(arguments: argparse.Namespace, settings: Settings) -> int:
     del arguments
     summary = Summary()
     tried = 0
-    with Stop() as stop, opened(settings) as (store, engine, decoder):
+    formats = Formats.of(settings, guess=True)
+    with Stop() as stop, opened(settings, formats) as (store, engine, decoder):
         last = 0
         while not stop and len(letters := store.letters_after(last, dead_only=True)):
             last = letters["id"][-1]

@@ -17,6 +17,8 @@ import polars as pl
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from pipeline.formats import OUR_OWN, Formats
+from pipeline.privacy import without_names, without_numbers
 from places.regions import region_code
 from schemas.events import (
     AHEAD_MAX,
@@ -28,14 +30,15 @@ from schemas.events import (
     Location,
     Recipient,
     RejectedError,
-    parse,
 )
 from schemas.frames import EVENTS, LETTERS, TIME
 
 _VOUCHED_BYTES_MAX: Final = 65_536
 _PARTS: Final[dict[str, type[BaseModel]]] = {"recipient": Recipient, "address": Address, "location": Location}
 _HASHES: Final = {"name_hash": "name", "phone_hash": "phone"}
-_MASKED: Final = ("detail", "place_text", "description", "facility", "reason")
+_TEXTS: Final = ("detail", "place_text", "description", "facility", "reason")
+_PROSE: Final = ("description", "reason")
+"""Of these, those in which people are named."""
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The plain messages: a regular subset of JSON in which nothing can be read in two ways. No escapes in keys, no NUL, no lone
@@ -211,17 +214,6 @@ def to_row(event: Event) -> dict[str, Any]:
 # What must not leave this room.
 # ---------------------------------------------------------------------------------------------------------------------
 
-_MOBILE: Final = r"(^|[^0-9])((?:86)?1[3-9][0-9])[- ]?[0-9]{4}[- ]?([0-9]{4})([^0-9]|$)"
-
-
-def _masked(texts: pl.Series) -> pl.Series:
-    """Hide the middle of mainland mobile numbers: 138****5678."""
-    found = texts.str.contains(_MOBILE).arg_true()
-    hidden = texts.gather(found)
-    for _ in range(2):  # neighbours share the character between them, so one pass takes every other number
-        hidden = hidden.str.replace_all(_MOBILE, "$1$2****$3$4")
-    return texts.scatter(found, hidden)
-
 
 def _normalised(name: str) -> pl.Expr:
     """Reduce a name or a number to what makes it the same: no white space, punctuation or full-width forms."""
@@ -239,11 +231,12 @@ _HASHING: Final = "SELECT keyed_hash(name) AS name_hash, keyed_hash(phone) AS ph
 
 
 class Decoded(NamedTuple):
-    """A batch, read: every record is in exactly one of them, unless it was left out as received too late.
+    """A batch, read. Every record has told events, or tells nothing, or is a letter, unless it was left out as received too late.
 
     Attributes:
-        events: Valid events, `EVENTS`.
-        letters: The rest, `LETTERS`.
+        events: Valid events, `EVENTS`. A carrier's payload tells many.
+        letters: What cannot be read, `LETTERS`. A payload that can be read in part is a letter, with events all the same: the
+            letter keeps the rest of it.
     """
 
     events: pl.DataFrame
@@ -255,13 +248,16 @@ class Decoder:
 
     Args:
         hash_key: The secret that keeps hashed names and phones from being guessed.
+        formats: What each source was declared as; without it, all hold events of our own.
 
     Attributes:
         handed_over: Records so far that columns could not vouch for, so that they were judged one by one.
+        silent: Records so far that are valid and tell nothing: pushes with an empty history.
     """
 
-    def __init__(self, hash_key: bytes) -> None:
-        self.handed_over = 0
+    def __init__(self, hash_key: bytes, formats: Formats = OUR_OWN) -> None:
+        self.handed_over = self.silent = 0
+        self._formats = formats
         # One thread: a batch is one Arrow chunk, so that a second would have no work, and rows come out in the order they went in.
         self._database = duckdb.connect(config={"threads": 1})
         self._database.execute(
@@ -282,17 +278,21 @@ class Decoder:
             until: Leave out events received later than this (aware).
         """
         records = records.with_row_index("row")
-        fast = self._vouched(records)
+        own, foreign = self._formats.separated(records)
+        fast = self._vouched(own)
         rows = pl.concat([records.select("row").clear(), *(frame.select("row") for frame in fast)])
-        slow, letters = _judged(records.join(rows, on="row", how="anti"))
-        self.handed_over += len(slow) + len(letters)
-        assert len(rows) + len(slow) + len(letters) == len(records)
+        rest = own.join(rows, on="row", how="anti")
+        told = _judged(pl.concat([rest, foreign]), self._formats)
+        self.handed_over += len(rest)
+        self.silent += told.silent
+        assert len(rows) + len(told.telling) + len(told.letters) + told.silent == len(records)
+        slow = told.events
         events = pl.concat(
             [pl.DataFrame(schema=EVENTS), *map(self._discreet, filter(len, [*fast, slow]))], how="diagonal"
         )
         if until is not None:
             events = events.filter(pl.col("received_at") <= until)
-        return Decoded(events, letters)
+        return Decoded(events, told.letters)
 
     def _vouched(self, records: pl.DataFrame) -> list[pl.DataFrame]:
         """Read in columns what certainly is valid: for each type `row` and its columns of `_UNHASHED`."""
@@ -322,8 +322,9 @@ class Decoder:
         )
 
     def _discreet(self, events: pl.DataFrame) -> pl.DataFrame:
-        """Hash names and phones, and hide phone numbers in free text: columns of `_UNHASHED` to those of `EVENTS`."""
-        events = events.with_columns(_masked(events[name]) for name in _MASKED if name in events.columns)
+        """Hash names and phones, and hide both in free text: columns of `_UNHASHED` to those of `EVENTS`."""
+        events = events.with_columns(without_numbers(events[name]) for name in _TEXTS if name in events.columns)
+        events = events.with_columns(without_names(events[name]) for name in _PROSE if name in events.columns)
         if "name" in events.columns:
             plain = events.select(_normalised("name"), _normalised("phone"))
             events = events.with_columns(self._sql(_HASHING, plain))  # in the same order
@@ -353,14 +354,40 @@ def _is_utf8(value: bytes) -> bool:
     return True
 
 
-def _judged(records: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+class _Told(NamedTuple):
+    """What models say of records.
+
+    Attributes:
+        events: Columns of `_UNHASHED`.
+        letters: `LETTERS`, each of another record.
+        telling: The rows of the records that tell events and are no letters.
+        silent: How many records tell nothing.
+    """
+
+    events: pl.DataFrame
+    letters: pl.DataFrame
+    telling: list[int]
+    silent: int
+
+
+def _judged(records: pl.DataFrame, formats: Formats) -> _Told:
     """Let the models judge records one by one."""
-    rows, errors = [], []
-    for row, value, recorded_at in records.select("row", "value", "recorded_at").iter_rows():
+    events: list[dict[str, Any]] = []
+    errors: list[dict[str, Any]] = []
+    telling: list[int] = []
+    for row, value, recorded_at, source in records.select("row", "value", "recorded_at", "source").iter_rows():
         try:
-            rows.append(to_row(parse(value or b"", recorded_at)))
+            reading = formats.read(source, value or b"", recorded_at)
+            rows = [to_row(event) for event in reading.events]
         except RejectedError as error:
             errors.append({"row": row, "error": str(error)})
+            continue
+        events += rows
+        if reading.complaint:
+            errors.append({"row": row, "error": reading.complaint})
+        elif reading.events:
+            telling.append(row)
     rejected = pl.DataFrame(errors, schema={"row": pl.get_index_type(), "error": pl.String})
     letters = rejected.join(records, on="row", maintain_order="left").with_columns(raw=pl.col("value").fill_null(b""))
-    return pl.DataFrame(rows, schema=_UNHASHED), letters.select(LETTERS.names())
+    silent = len(records) - len(errors) - len(telling)
+    return _Told(pl.DataFrame(events, schema=_UNHASHED), letters.select(LETTERS.names()), telling, silent)

@@ -35,6 +35,7 @@ class Metrics:
         self.facts: Final = Counter("facts", "Events that said something new.", **own)
         self.duplicates: Final = Counter("duplicates", "Events whose content was known already.", **own)
         self.dead_letters: Final = Counter("dead_letters", "Records that are no valid event.", **own)
+        self.silent: Final = Counter("silent_records", "Valid payloads without any scan.", **own)
         self.flag_changes: Final = Counter("flag_changes", "Changes of flags.", ["rule", "change"], **own)
         self.from_future: Final = Counter("records_from_future", "Records stamped ahead of the wall clock.", **own)
         self.gaps: Final = Counter("gaps", "Ranges of records that Kafka deleted before they were read.", **own)

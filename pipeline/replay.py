@@ -20,8 +20,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from pipeline.decode import Decoded, Decoder
+from pipeline.documents import open_files
 from pipeline.engine import NOTHING, Outcome
-from pipeline.files import STDIN, FileReader, FileSourceError, open_readers
+from pipeline.files import STDIN, FileReader, FileSourceError
+from pipeline.formats import Formats
 from pipeline.running import Pipeline, Stop, ahead, opened
 from pipeline.store import Offset
 from schemas.settings import Settings
@@ -50,6 +52,8 @@ class Summary:
     events: int = 0
     new_facts: int = 0
     letters: int = 0
+    silent: int = 0
+    """Records that are valid and tell nothing."""
     changes: Counter[tuple[str, str]] = field(default_factory=Counter)
     """How many changes of flags, by rule and change."""
 
@@ -82,7 +86,7 @@ def beginnings(readers: Sequence[FileReader], decoder: Decoder) -> dict[str, dat
         return {}
     found: dict[str, datetime] = {}
     for name in (reader.name for reader in readers if reader.name != STDIN):
-        with closing(open_readers([name], 1)[0]) as reader:
+        with closing(open_files([name], 1)[0]) as reader:
             batch = reader.read()
         if batch is not None and len(events := decoder.decode(batch.records).events):
             found[name] = events["received_at"][0]
@@ -157,8 +161,8 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     started = time.monotonic()
     summary = Summary()
     # Before the database is opened: a path that is wrong must not leave an empty one behind.
-    readers = open_readers(arguments.paths, settings.batch_records_max)
-    with Stop() as stop, opened(settings) as pipeline:
+    readers = open_files(arguments.paths, settings.batch_records_max)
+    with Stop() as stop, opened(settings, Formats.of(settings, files=arguments.format)) as pipeline:
         _refuse_the_past(as_of, pipeline, settings.db)
         offsets = pipeline.store.offsets()
         for reader in readers:
@@ -173,6 +177,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
                 speed = f"{summary.events / (time.monotonic() - started):,.0f} events/s"
                 progress.update(task, completed=sum(reader.bytes_read for reader in readers), speed=speed)
         clock = pipeline.engine.clock
+        summary.silent = pipeline.decoder.silent
     sys.stdout.write(_text(summary, time.monotonic() - started, clock, settings) if summary.turns or not stop else "")
     if stop:
         sys.stderr.write("parcelwatch: interrupted: run the same command again to go on where it stopped\n")
@@ -208,7 +213,9 @@ def _text(summary: Summary, seconds: float, clock: datetime | None, settings: Se
         f"{summary.events:,} events in {seconds:.1f} s ({summary.events / seconds:,.0f} events/s): "
         f"{summary.new_facts:,} new, {duplicates:,} known already; dead letters: {summary.letters:,}\n"
     )
-    if not summary.events and not summary.letters:
+    if summary.silent:
+        text += f"payloads without any scan: {summary.silent:,}\n"
+    if not summary.events and not summary.letters and not summary.silent:
         text = "nothing to read: the files are empty, or have been read before\n"
     text += summary.changed()
     if clock is not None:

@@ -6,6 +6,7 @@ from typing import Final
 
 import polars as pl
 
+from pipeline import unmapped
 from pipeline.output import dumps, json_rows, print_table
 from pipeline.reading import query
 from schemas.settings import Settings
@@ -63,7 +64,10 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
     Raises:
         QueryError: The database is not there or cannot be read.
+        SettingsError: A table of `carriers_dir` is wrong.
     """
+    if arguments.unmapped:
+        return unmapped.run(arguments, settings)
     answers: dict[str, pl.DataFrame] = {}
     note = None
     for name, sql in SECTIONS.items():

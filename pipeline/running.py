@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple, Self, TypeVar
 from detectors._profiles import Profiles
 from pipeline.decode import Decoder
 from pipeline.engine import Engine
+from pipeline.formats import Formats
 from pipeline.profile_views import profile_views
 from pipeline.profiles import ProfileError, load_profiles
 from pipeline.store import Store
@@ -40,20 +41,22 @@ class Pipeline(NamedTuple):
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Pipeline]:
+def opened(settings: Settings, formats: Formats | None = None) -> Iterator[Pipeline]:
     """Open the database of `settings` for writing, rebuild the engine from it, and close it in the end.
 
-    After an error the database is left as the last commit made it, and its published copy as it was.
+    After an error the database is left as the last commit made it, and its published copy as it was. `formats` are those of the
+    settings unless given.
 
     Raises:
-        SettingsError: A platform profile is wrong.
+        SettingsError: A platform profile or a table of carriers is wrong.
         StoreError: The database cannot be opened, or another process has it.
         HashKeyError: The database's key is gone.
     """
     profiles = profiles_of(settings)
+    formats = formats or Formats.of(settings)
     views = profile_views(profiles)
     with Store(settings.db, copy_every_seconds=settings.copy_every_seconds, extra_views=views) as store:
-        decoder = Decoder(hash_key(settings, fresh=store.clock() is None and not store.offsets()))
+        decoder = Decoder(hash_key(settings, fresh=store.clock() is None and not store.offsets()), formats)
         warn = None if settings.warn_hours is None else timedelta(hours=settings.warn_hours)
         engine = Engine(store, profiles, timedelta(days=settings.lateness_days), warn=warn)
         yield Pipeline(store, engine, decoder)

@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 def _source(settings: Settings, pipeline: Pipeline) -> KafkaSource:
     return KafkaSource(
         {**settings.kafka_keywords(), "group_id": settings.group_id},
-        (settings.orders_topic, settings.scans_topic),
+        settings.topics(),
         pipeline.store.offsets(),
         batch_records_max=settings.batch_records_max,
         on_gap=settings.on_retention_gap,
@@ -93,11 +93,10 @@ def _announce(settings: Settings, pipeline: Pipeline, source: KafkaSource) -> No
     if pipeline.store.healed:
         log.warning("%s", pipeline.store.healed)
     log.info(
-        "parcelwatch %s: %d partitions of %s, %s at %s into %s; in memory: %s; clock %s",
+        "parcelwatch %s: %d partitions of %s at %s into %s; in memory: %s; clock %s",
         program_version(),
         len(source.partitions),
-        settings.orders_topic,
-        settings.scans_topic,
+        ", ".join(settings.topics()),
         settings.bootstrap_servers,
         settings.db,
         _listed(pipeline.engine.size()),
@@ -148,6 +147,7 @@ class Service:
     ) -> None:
         self._engine: Engine = pipeline.engine
         self._store = pipeline.store
+        self._decoder = pipeline.decoder
         self._source = source
         self._publisher = publisher
         self._metrics = metrics
@@ -156,6 +156,7 @@ class Service:
         self._lag = 0
         self._from_future = 0
         self._gaps = 0
+        self._silent = 0
         self._committed_at: datetime | None = None
         self._judged_at = 0.0
         self._begin_summary()
@@ -220,7 +221,9 @@ class Service:
         from_future, gaps = self._source.records_from_future, len(self._source.gaps)
         metrics.from_future.inc(from_future - self._from_future)
         metrics.gaps.inc(gaps - self._gaps)
-        self._from_future, self._gaps = from_future, gaps
+        silent = self._decoder.silent  # once: another thread counts on
+        metrics.silent.inc(silent - self._silent)
+        self._from_future, self._gaps, self._silent = from_future, gaps, silent
         if self._engine.clock is not None:
             metrics.set_clock(self._engine.clock)
         if self._server is not None:

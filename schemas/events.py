@@ -6,6 +6,7 @@ empty free text means the same: not given.
 """
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias, get_args
@@ -397,14 +398,26 @@ def parse(value: bytes, recorded_at: datetime | None = None) -> Event:
     try:
         event = _ADAPTER.validate_json(value)
     except ValidationError as error:
-        raise RejectedError("; ".join(map(_fault, error.errors(include_url=False)))) from None
+        # The first step of a path is the event's type, which has no field of its own.
+        raise RejectedError(
+            "; ".join(fault(each, each["loc"][1:]) for each in error.errors(include_url=False))
+        ) from None
+    return received(event, recorded_at)
+
+
+def received(event: Event, recorded_at: datetime | None) -> Event:
+    """Fill in when the platform learned of an event: as it says itself, else `recorded_at`, else when it happened.
+
+    Raises:
+        RejectedError: It lies too far ahead of that.
+    """
     received_at = (event.received_at or recorded_at or event.occurred_at).astimezone(UTC)
     if event.occurred_at - received_at > AHEAD_MAX:
         raise RejectedError(
             f"occurred_at: {event.occurred_at.isoformat()} is more than 24 hours after it was received"
             f" ({received_at.isoformat()})"
         )
-    return event.model_copy(update={"received_at": received_at})
+    return event if event.received_at is received_at else event.model_copy(update={"received_at": received_at})
 
 
 def json_schema() -> dict[str, Any]:
@@ -433,14 +446,13 @@ _PLAIN_WORDS: Final = {
 _SELF_EXPLANATORY: Final = {"json_invalid", "union_tag_not_found", "missing", "string_too_short", "too_short"}
 
 
-def _fault(error: ErrorDetails) -> str:
-    """Say what is wrong with one field. Values of a recipient stay out of it: it ends up in logs."""
-    kind, value, path = error["type"], error["input"], error["loc"]
+def fault(error: ErrorDetails, path: Sequence[int | str]) -> str:
+    """Say what is wrong with the field at `path`. Values of a recipient stay out of it: it ends up in logs."""
+    kind, value = error["type"], error["input"]
     if kind == "union_tag_invalid":
         return f"type: is unknown, got {_shown(value['type'])}"
     words = _PLAIN_WORDS.get(kind, "{msg}").format(msg=error["msg"], **error.get("ctx", {}))
-    # The first step of the path is the event's type, which has no field of its own.
-    field = ".".join(map(str, path[1:]))
+    field = ".".join(map(str, path))
     said = f"{field}: {words}" if field else words
     # What is wrong with the whole of it, not with one field, has no value to show.
     if kind in _SELF_EXPLANATORY or "recipient" in path or (kind == "value_error" and not field):

@@ -87,7 +87,12 @@ def _plain(value: object) -> object:
     return str(value) if isinstance(value, Path) else value
 
 
-Topic = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+_TOPIC: Final = r"^[A-Za-z0-9._-]{1,249}$"
+Topic = Annotated[str, StringConstraints(pattern=_TOPIC)]
+
+
+def _is_glob(source: str) -> bool:
+    return any(sign in source for sign in "*?[/")
 
 
 class Settings(BaseSettings):
@@ -145,6 +150,13 @@ class Settings(BaseSettings):
         description="hours before its deadline in which an obligation is flagged at_risk",
     )
     profiles_dir: Path | None = Field(default=None, description="directory of your own platform profiles (TOML)")
+    formats: dict[str, str] = Field(
+        default={},
+        description="formats of carriers' data, by topic (read as well), or by path or name of files with * or / in it",
+    )
+    carriers_dir: Path | None = Field(
+        default=None, description="directory of your own tables of carriers' codes and phrases (TOML)"
+    )
     hash_key: SecretStr | None = Field(
         default=None,
         description="key that names and phones are hashed with; without it, a random one is kept in <db>.key",
@@ -171,6 +183,18 @@ class Settings(BaseSettings):
             raise ValueError("is no time zone; give a name such as Asia/Shanghai or UTC") from None
         return name
 
+    @field_validator("formats")
+    @classmethod
+    def _are_known(cls, formats: dict[str, str]) -> dict[str, str]:
+        from schemas.carriers import FORMAT_NAMES  # noqa: PLC0415  loads all formats, which most commands do without
+
+        for source, name in formats.items():
+            if name not in FORMAT_NAMES:
+                raise ValueError(f"{source!r} has no format {name!r}: {_nearest(name, FORMAT_NAMES, FORMAT_NAMES)}")
+            if not _is_glob(source) and not re.fullmatch(_TOPIC, source):
+                raise ValueError(f"{source!r} is no topic; a file's name needs a * or a / in it")
+        return formats
+
     @field_validator("hash_key")
     @classmethod
     def _long_enough(cls, key: SecretStr | None) -> SecretStr | None:
@@ -183,6 +207,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _topics_differ(self) -> Self:
         read = {"orders_topic": self.orders_topic, "scans_topic": self.scans_topic}
+        read |= {f"formats.{topic}": topic for topic in self.topics()[2:]}
         for name in ("flags_topic", "letters_topic"):
             for other, topic in read.items():
                 if getattr(self, name) == topic:
@@ -203,6 +228,11 @@ class Settings(BaseSettings):
         named = init_settings().get("config") or os.environ.get(f"{ENV_PREFIX}CONFIG")
         in_file = _read_file(Path(named) if named else None)
         return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=in_file)
+
+    def topics(self) -> tuple[str, ...]:
+        """The topics to read: the two of our own, and those for which a format is declared."""
+        declared = (source for source in self.formats if not _is_glob(source))
+        return tuple(dict.fromkeys((self.orders_topic, self.scans_topic, *declared)))
 
     def kafka_keywords(self) -> dict[str, object]:
         """Keyword arguments for any Kafka client: the brokers and everything under `kafka`. Holds secrets: never log it."""
@@ -225,7 +255,10 @@ def load(flags: Mapping[str, Any] | None = None) -> Settings:
         return Settings(**given)
     except ValidationError as error:
         raise SettingsError(_one_line(error, given)) from None
-    except UnreadableError:
+    except UnreadableError as error:
+        if "formats" in str(error):
+            example = '{"my.topic": "kuaidi100"}'
+            raise SettingsError(f"{ENV_PREFIX}FORMATS is not a JSON object such as {example}") from None
         raise SettingsError(f"{ENV_PREFIX}KAFKA is not a JSON object: set {ENV_PREFIX}KAFKA__<NAME> instead") from None
 
 
@@ -263,11 +296,12 @@ def _refuse_unknown_environment() -> None:
             raise SettingsError(f"unknown environment variable {variable}: {_nearest(name, known)}")
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def _nearest(name: str, known: Iterable[str], shown: Iterable[str] = ()) -> str:
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return (
-        f"did you mean {matches[0]}?" if matches else "remove it, or see `parcelwatch run --help` for those that exist"
-    )
+    if matches:
+        return f"did you mean {matches[0]}?"
+    those = f"they are {', '.join(shown)}"
+    return those if shown else "remove it, or see `parcelwatch run --help` for those that exist"
 
 
 def _one_line(error: ValidationError, flags: Mapping[str, Any]) -> str:

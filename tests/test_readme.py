@@ -20,8 +20,9 @@ from detectors._profiles import (
     parse_profile,
 )
 from pipeline.reading import query
+from schemas.carriers._tables import parse_table
 from schemas.events import EVENT_TYPES, parse
-from schemas.settings import Settings
+from schemas.settings import Settings, load
 
 PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text("utf-8")
@@ -42,6 +43,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the README's commands have been run, one after the other, down to those that need Kafka."""
     folder = tmp_path_factory.mktemp("readme")
     (folder / "data").mkdir()
+    [push] = blocks("jsonc")
+    (folder / "push.json").write_text(push, "utf-8")
     for _, command, *arguments in commands("parcelwatch"):
         if command == "run":
             continue
@@ -80,7 +83,9 @@ def test_every_event_is_valid(line: str) -> None:
 
 
 def test_the_profile_is_valid_and_the_configuration_has_only_settings_that_exist() -> None:
-    profile, configuration = blocks("toml")
+    formats, table, profile, configuration = blocks("toml")
+    assert load({"formats": tomllib.loads(formats)["formats"]}).topics()
+    assert parse_table(table, "README.md").pattern
     assert parse_profile(profile, "README.md").platform == "my_marketplace"
     assert set(tomllib.loads(configuration)) <= set(Settings.model_fields)
 

@@ -212,6 +212,17 @@ def test_every_detector_has_its_test():
     )
 
 
+def test_every_format_has_its_test():
+    here = "schemas/carriers/"
+    names = [Path(name).stem for name in python_files("schemas") if name.startswith(here)]
+    formats = [name for name in names if not name.startswith("_")]
+    assert formats, f"{here} has no public module: a format is a file there."
+    assert_none(
+        (f"tests/{here}test_{name}.py" for name in formats if f"tests/{here}test_{name}.py" not in tracked()),
+        "A format is one file and one test file: write these, with payloads of your own making.",
+    )
+
+
 def undocumented(name: str) -> Iterator[str]:
     module = tree(name)
     if not ast.get_docstring(module):

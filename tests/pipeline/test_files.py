@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import files
+from pipeline.documents import open_files
 from pipeline.files import FileReader, FileSourceError, open_readers
 from pipeline.store import Offset
 from schemas.frames import RECORDS
@@ -403,3 +404,41 @@ def test_damage_in_a_row_group_is_told_after_what_lies_before(tmp_path: Path) ->
     assert len(batch.records) == 10
     with pytest.raises(FileSourceError, match=r"a\.parquet: not readable as Parquet"):
         reader.read()
+
+
+# --------------------------------------------------------------------------------------------------------------- documents
+
+
+def test_a_document_over_several_lines_is_one_payload_and_a_list_is_many(tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_text('{\n "a": 1\n}')
+    (tmp_path / "many.json").write_text('[\n {"a": 1},\n {"b": "快"}\n]\n')
+    (tmp_path / "lines.json").write_text('{"a": 1}\n{"b": 2}\n')
+    (tmp_path / "broken.json").write_text('{\n "a": 1\n')
+    read = {}
+    for reader in open_files([tmp_path]):
+        batches = [batch.records for batch in iter(reader.read, None)]
+        read[Path(reader.name).name] = [
+            row for batch in batches for row in batch.select("position", "value").iter_rows()
+        ]
+    assert read == {
+        "one.json": [(0, b'{\n "a": 1\n}')],
+        "many.json": [(0, b'{"a":1}'), (1, '{"b":"快"}'.encode())],
+        "lines.json": [(1, b'{"a": 1}'), (2, b'{"b": 2}')],
+        "broken.json": [(1, b"{"), (2, b' "a": 1')],
+    }
+
+
+def test_a_document_is_read_again_only_when_it_has_changed(tmp_path: Path) -> None:
+    path = tmp_path / "one.json"
+    path.write_text('{\n "a": 1\n}')
+    batch = open_files([path])[0].read()
+    assert batch is not None
+    [again] = open_files([path])
+    again.resume(batch.offset)
+    assert again.read() is None
+    assert not again.changed
+    path.write_text('{\n "a": 2\n}')
+    [changed] = open_files([path])
+    changed.resume(batch.offset)
+    assert changed.read() is not None
+    assert changed.changed
