@@ -86,7 +86,7 @@ def _word(value: Any) -> Any:
 class Results(Loose):
     """The events that a query has found."""
 
-    eventList: Rows[Event] = Field(default=[])  # noqa: N815  faults name it, as the payload does
+    events: Rows[Event] = Field(default=[], validation_alias="eventList")
 
 
 class Answer(Loose):
@@ -109,8 +109,8 @@ class Document(Loose):
 
     def events(self) -> list[Event]:
         """All events of it."""
-        found = self.body.answer.results.eventList if self.body.answer and self.body.answer.results else []
-        return [*self.body.eventList, *([self.body.event] if self.body.event else ()), *found]
+        found = self.body.answer.results.events if self.body.answer and self.body.answer.results else []
+        return [*self.body.events, *([self.body.event] if self.body.event else ()), *found]
 
 
 class Epcis(Adapter):

@@ -36,7 +36,7 @@ class Tracking(Loose):
     """One parcel, newest scan first. Its `status` is that of the newest."""
 
     number: Code = Field(validation_alias="trackingNumber")
-    trackingEvents: Rows[TrackEvent] = Field(default=[])  # noqa: N815  faults name it, as the payload does
+    events: Rows[TrackEvent] = Field(default=[], validation_alias="trackingEvents")
 
 
 class Usps(Adapter):
@@ -63,7 +63,7 @@ class Usps(Adapter):
 
     def told(self, document: Tracking) -> Iterator[Told]:
         """The scans. USPS leaves out its own country."""
-        for each in document.trackingEvents:
+        for each in document.events:
             country = first(each.country) or (_HOME if first(each.state) else None)
             where = place(country=country, province=each.state, city=each.city)
             yield Told("usps", document.number, each.at, first(each.text), best(self.statuses, each.code), where)
