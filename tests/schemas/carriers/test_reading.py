@@ -204,6 +204,7 @@ OF_FOLDERS = {
     "platform_docs/weixin_ewaybill_push_path.json": "wechat", "platform_docs/weixin_channels_ec_order_deliver.json": "wechat",
     "platform_docs/aliyun_SmartLogisticsReport.json": "cainiao", "17track": "track17", "aftership": "aftership",
     "easypost": "easypost", "shippo": "shippo", "epcis": "epcis", "karrio/ups__": "ups", "karrio/usps__": "usps",
+    "karrio/australiapost__": "australiapost", "karrio/laposte__": "laposte",
     "platform_docs/ups_track_alert_event.json": "ups", "platform_docs/shipstation": "shipstation",
 }  # fmt: skip
 """The format of a payload, by the beginning of its path. What lies in a folder named like a format is of that, or of none."""
