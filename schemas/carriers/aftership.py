@@ -21,6 +21,7 @@ class Checkpoint(Loose):
     """
 
     at: Instant = Field(None, validation_alias="checkpoint_time")
+    slug: str | None = None
     message: str | None = None
     tag: str | None = None
     subtag: str | None = None
@@ -36,7 +37,7 @@ class Tracking(Loose):
     """One parcel. Its own tag is that of its latest checkpoint, or one that time alone has brought about."""
 
     number: Code = Field(validation_alias="tracking_number")
-    slug: Code
+    slug: str | None = None
     checkpoints: Rows[Checkpoint] = Field(default=[])
     checkpoint: Checkpoint | None = None
 
@@ -72,10 +73,14 @@ class Aftership(Adapter):
         """The carriers' scans, under the carrier of the tracking: a checkpoint may name that of the last mile."""
         if isinstance(document, Nothing):
             return
-        for each in (*document.checkpoints, *([document.checkpoint] if document.checkpoint else ())):
+        checkpoints = [*document.checkpoints, *([document.checkpoint] if document.checkpoint else ())]
+        carrier = first(document.slug, *(each.slug for each in checkpoints))
+        if checkpoints and carrier is None:
+            raise ValueError("slug: missing, or empty")
+        for each in checkpoints:
             if each.source == _MARKED_BY_HAND:
                 continue
             code = best(self.statuses, each.subtag, each.tag, (each.subtag or "").partition("_")[0])
             country = first(each.country, each.country_code)
             where = place(country=country, province=each.state, city=each.city, text=each.location)
-            yield Told(document.slug, document.number, each.at, first(each.message), code, where)
+            yield Told(carrier or "", document.number, each.at, first(each.message), code, where)

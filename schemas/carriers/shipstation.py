@@ -50,8 +50,9 @@ class Shipstation(Adapter):
     }  # fmt: skip
 
     def document(self, node: Mapping[str, Any]) -> type[Loose] | None:
-        """By the parcel's status and the list of events."""
-        named = {"tracking_number", "status_code", "status_description"} <= node.keys()
+        """By the parcel's status, in its own code and in words or the carrier's, and the list of events."""
+        named = {"tracking_number", "status_code"} <= node.keys()
+        named = named and bool(node.keys() & {"status_description", "carrier_status_code"})
         return Tracking if named and isinstance(node.get("events"), list) else None
 
     def told(self, document: Tracking) -> Iterator[Told]:
@@ -60,7 +61,7 @@ class Shipstation(Adapter):
         if document.events and carrier is None:
             raise ValueError("carrier_code: missing, and the number does not tell the carrier")
         for each in document.events:
-            code = best(self.statuses, each.status)
+            code = best(self.statuses, (each.status or "").upper())
             if code == "UN" and each.description:  # unknown to ShipStation; the carrier's text may say it
                 code = None
             where = place(country=each.country, province=each.state, city=each.city)

@@ -24,6 +24,8 @@ from schemas.events import ScanStatus as S
 
 _ZONED: Final = re.compile(r".*\d\s*(Z|UTC|[+-]\d{2}:?\d{2})", re.IGNORECASE)
 _WRITTEN: Final = re.compile(r"\d{4}-\d")
+_NONE: Final = "0"
+"""What 17TRACK writes for a carrier that it does not know."""
 
 
 class Address(Loose):
@@ -64,9 +66,16 @@ def _raw(parts: object) -> str | None:
     return f"{parts['date']} {parts.get('time') or '00:00:00'}{offset}"
 
 
+class Named(Loose):
+    """A carrier, by 17TRACK's number for it."""
+
+    key: str | None = None
+
+
 class Provider(Loose):
     """One carrier's part of the history: the origin's, the destination's. Both tell of the same parcel."""
 
+    provider: Named | None = None
     events: Rows[TrackEvent] = Field(default=[])
 
 
@@ -95,8 +104,20 @@ class Parcel(Loose):
     """One parcel of an answer, or that of a push."""
 
     number: Code
-    carrier: Code
-    track_info: TrackInfo | None = None
+    carrier: str | None = None
+    info: TrackInfo = Field(validation_alias="track_info")
+
+    def _providers(self) -> list[Provider]:
+        return self.info.tracking.providers if self.info.tracking else []
+
+    def events(self) -> list[TrackEvent]:
+        """All scans, or the latest one."""
+        events = [event for each in self._providers() for event in each.events]
+        return events or ([self.info.latest_event] if self.info.latest_event else [])
+
+    def carriers(self) -> list[str | None]:
+        """Its carrier, and those of the parts."""
+        return [self.carrier, *(each.provider.key for each in self._providers() if each.provider)]
 
 
 class ShortEvent(Loose):
@@ -119,8 +140,9 @@ def _is_time(value: object) -> bool:
 
 
 class ShortTrack(Loose):
-    """The history of version 1: `z0` is the latest event once more, the others are the carriers' parts."""
+    """The history of version 1: `z0` is the latest event once more, the others the carriers' parts, `w1` the first of them."""
 
+    w1: str | None = None
     z0: ShortEvent | None = None
     z1: Rows[ShortEvent] = Field(default=[])
     z2: Rows[ShortEvent] = Field(default=[])
@@ -139,6 +161,15 @@ class ShortParcel(Loose):
     number: Code
     carrier: str | None = None
     track: ShortTrack
+
+    def events(self) -> list[ShortEvent]:
+        """All scans, or the latest one."""
+        events = [*self.track.z1, *self.track.z2, *self.track.z9]
+        return events or ([self.track.z0] if self.track.z0 else [])
+
+    def carriers(self) -> list[str | None]:
+        """Its carrier, and that of the first part."""
+        return [self.carrier, self.track.w1]
 
 
 class Track17(Adapter):
@@ -187,27 +218,19 @@ class Track17(Adapter):
         """The scans of all carriers that the parcel went through, under the carrier it was asked for."""
         if isinstance(document, Nothing):
             return
+        events = document.events()
+        if not events:
+            return
         refuse_placeholder("number", document.number)
-        if isinstance(document, ShortParcel):
-            yield from _short(document)
-        elif document.track_info:
-            info = document.track_info
-            events = [event for each in (info.tracking.providers if info.tracking else ()) for event in each.events]
-            for event in events or [info.latest_event or TrackEvent()]:
+        carrier = first(*(key for key in document.carriers() if key != _NONE))
+        if carrier is None:
+            raise ValueError("carrier: missing, or empty")
+        for event in events:
+            if isinstance(event, ShortEvent):
+                code, where = None, place(text=event.location)
+            else:
                 sub = event.sub_status or ""
                 code = best(self.statuses, sub, event.stage, sub.partition("_")[0])
-                address = event.address or Address()
-                where = place(
-                    country=address.country, province=address.state, city=address.city, text=first(event.location)
-                )
-                yield Told(document.carrier, document.number, event.at, first(event.description), code, where)
-
-
-def _short(parcel: ShortParcel) -> Iterator[Told]:
-    track = parcel.track
-    carrier = first(parcel.carrier)
-    if carrier is None:
-        raise ValueError("carrier: missing, or empty")
-    events = [*track.z1, *track.z2, *track.z9]
-    for event in events or [track.z0 or ShortEvent()]:
-        yield Told(carrier, parcel.number, event.at, first(event.description), None, place(text=event.location))
+                at = event.address or Address()
+                where = place(country=at.country, province=at.state, city=at.city, text=event.location)
+            yield Told(carrier, document.number, event.at, first(event.description), code, where)

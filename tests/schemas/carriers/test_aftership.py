@@ -118,7 +118,9 @@ def test_a_text_wins_over_its_tag() -> None:
 def test_faults_name_the_field() -> None:
     broken = {"data": {"tracking": tracking(ACCEPTED | {"checkpoint_time": "soon"})}}
     assert faults(broken)[0].startswith("data.tracking.checkpoints.0.checkpoint_time: must be a time")
-    assert faults({"msg": tracking(ACCEPTED, slug="")}) == ["msg.slug: must not be empty"]
+    assert told(tracking(slug=None)) == []
+    assert told(tracking(ACCEPTED | {"slug": "fedex"}, slug=None)) == [PICKED_UP]
+    assert faults({"msg": tracking(ACCEPTED, slug="")}) == ["msg.slug: missing, or empty"]
 
 
 def test_real_payloads() -> None:

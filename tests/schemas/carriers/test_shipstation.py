@@ -35,6 +35,7 @@ def test_an_answer_or_a_push_tells_the_events_in_utc() -> None:
         ("AT", "delivery_failed"),
         ("EX", "exception"),
         ("DE", "delivered"),
+        ("de", "delivered"),
         (None, "in_transit"),
     ],
 )

@@ -112,6 +112,19 @@ def test_version_1_has_local_times_and_short_names() -> None:
     assert told(latest) == [departed]
 
 
+def test_a_carrier_that_is_not_named_is_that_of_the_first_part() -> None:
+    nameless: Any = deepcopy(TRACK17)
+    nameless["data"]["carrier"] = 0
+    assert told(nameless)[0] == PICKED_UP
+    del nameless["data"]["track_info"]["tracking"]["providers"][0]["provider"]
+    del nameless["data"]["track_info"]["tracking"]["providers"][1]["provider"]
+    assert faults(nameless) == ["data.carrier: missing, or empty"]
+    old: Any = deepcopy(TRACK17_V1)
+    old["data"]["accepted"][0]["carrier"] = None
+    old["data"]["accepted"][0]["track"]["w1"] = 3011
+    assert told(old)[0] == PICKED_UP
+
+
 def test_version_1_is_also_seen_with_other_letters() -> None:
     other: Any = deepcopy(TRACK17_V1)
     other["data"]["accepted"][0]["track"] = {
