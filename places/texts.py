@@ -68,10 +68,12 @@ _MARKS: Final = {
 }
 
 _ONWARD: Final = (
-    "发往|送往|运往|转往|开往|飞往|寄往|前往|去往|发至|转至|发向|下一站|下一网点|上一站|转运目的地|目的地[:是为]|下级地点"
-    "|签收人|收件人|派件人|取件人|联系电话|客服|投诉"
+    "发往|送往|运往|转往|开往|飞往|寄往|前往|去往|发至|转至|发向"  # as in: 快件离开A，发往B
+    "|下一站|下一网点|上一站|转运目的地|目的地[:是为]|下级地点"
 )
-"""What follows is the next hop (or the last one), or a person: not where the parcel is."""
+"""What follows is the next hop (or the last one): not where the parcel is."""
+_PERSON: Final = "签收人|收件人|派件人|取件人|投递员|联系电话|客服|投诉"
+"""What follows, up to a bracket, is a person."""
 
 
 class Piece(NamedTuple):
@@ -92,7 +94,7 @@ def skeletons(texts: pl.Series, *, scanned: bool) -> pl.Series:
     """Return the skeleton of each text, empty where it names no division. In `scanned` texts what lies ahead is cut off."""
     text = pl.col("text").str.normalize("NFKC").str.to_lowercase()
     if scanned:
-        text = text.str.replace(f"(?s)(?:{_ONWARD}).*", "")
+        text = text.str.replace(f"(?s)(?:{_ONWARD}).*", "").str.replace_all(rf"(?:{_PERSON})[^【\[]*", " ")
     text = text.str.replace_all(r"[【「『〔]", OPEN).str.replace_all(r"[】」』〕]", CLOSE)
     # Spaces at both ends, too: the names of countries in Latin letters are looked for as whole words.
     text = pl.concat_str(pl.lit(" "), text.str.replace_all(r"[\s\p{P}--[\[\]]]+", " "), pl.lit(" "))

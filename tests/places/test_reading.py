@@ -130,6 +130,9 @@ def test_what_a_former_name_meant_lies_in_what_it_became(text: str, city: str, c
         ("[4107]到达【新乡县翟坡揽投部】", "新乡市", "新乡县"),
         ("【宁波市】快件已到达【广州街营业部】", "宁波市", None),
         ("【东莞市】快件已到达【长安镇一部】", "东莞市", None),
+        ("正在派件..(派件人:张北,电话:187****0000)[深圳市]", "深圳市", None),
+        ("到达：广东广州增城市新塘公司 上级站点：广东广州分拨中心", "广州市", "增城区"),
+        ("快件由【华北廊坊枢纽】发往【北京通州集散】", "廊坊市", None),
     ],
 )
 def test_a_scan_is_where_its_bracket_says_and_never_where_it_goes_next(
