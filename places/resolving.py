@@ -45,6 +45,7 @@ _NOTHING_MEANT: Final = frozenset(
 )
 _CITY_ENDING: Final = re.compile(f"^(.+?)(?:{PEOPLES}+自治州|市|地区|盟|特别行政区)$")
 _PROVINCE_ENDING: Final = re.compile("^(.+?)(?:(?:壮族|回族|维吾尔)?自治区|省|市|特别行政区)$")
+_LATIN_ENDING: Final = re.compile(r"(?<=\w)\s+(?:city|shi|sheng|province)\s*$", re.IGNORECASE)
 _POSTAL: Final = r"\b(\d{3}-\d{4}|\d{5}|[a-z]\d[a-z] ?\d[a-z]\d|[a-z]{1,2}\d[a-z\d]? \d[a-z]{2}|\d{4}|\d{6})\b"
 _POSTAL_LENGTH: Final = 3
 
@@ -206,7 +207,7 @@ def _meant(field: str | None) -> str | None:
 
 
 def _compared(field: str | None, ending: re.Pattern[str]) -> str | None:
-    plain = _meant(field)
+    plain = _meant(_LATIN_ENDING.sub("", field or ""))
     if plain is None:
         return None
     bare = ending.sub(r"\1", plain)

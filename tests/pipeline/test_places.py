@@ -81,6 +81,7 @@ def test_a_city_in_no_list_keeps_its_name_and_may_be_anywhere_in_its_province() 
     found = ordered(province="浙江省", city="甲市", district="乙市")
     assert (found["unlisted_city"], found["unlisted_province"], found["unlisted_county"]) == ("甲", "浙江", "乙")
     assert {330100, 330200} <= set(found["cities"])
+    assert scanned(city="Shenzhen City")["unlisted_city"] == scanned(city="SHENZHEN")["unlisted_city"] == "shenzhen"
     assert scanned(city="São Paulo ")["unlisted_city"] == scanned(city="saopaulo")["unlisted_city"] == "saopaulo"
 
 
