@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -195,7 +196,7 @@ def _add_format(parser: Parser, flag: str, whose: str, default: str | None = Non
         metavar="FORMAT",
         default=default,
         type=_format,
-        help=f"the format of {whose}: canonical (our own events), kuaidi100, kdniao, …; auto: by their shape "
+        help=f"the format of {whose}: canonical (our own events), {_formats()}; auto: by their shape "
         f"(default: {default or 'as the setting formats says, else canonical'})",
     )
 
@@ -335,6 +336,13 @@ def _time(text: str) -> datetime:
     except ValidationError:
         message = f"{text!r} is no time with an offset, such as 2026-03-01T00:00:00+08:00"
         raise argparse.ArgumentTypeError(message) from None
+
+
+def _formats() -> str:
+    """The names of carriers' formats, which are those of their modules, without loading these."""
+    modules = files("schemas").joinpath("carriers").iterdir()
+    names = (entry.name.removesuffix(".py") for entry in modules if entry.name.endswith(".py"))
+    return ", ".join(sorted(name for name in names if not name.startswith("_")))
 
 
 def _format(text: str) -> str:

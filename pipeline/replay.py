@@ -170,6 +170,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             if offset is not None and reader.name != STDIN:
                 reader.resume(offset)
         begins = beginnings(readers, pipeline.decoder)
+        looked_into = pipeline.decoder.silent
         with _progress() as progress, closing(ahead(turns(readers, pipeline.decoder, as_of, begins), stop)) as upcoming:
             task = progress.add_task("", total=_total_bytes(readers), speed="")
             for turn in upcoming:
@@ -177,7 +178,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
                 speed = f"{summary.events / (time.monotonic() - started):,.0f} events/s"
                 progress.update(task, completed=sum(reader.bytes_read for reader in readers), speed=speed)
         clock = pipeline.engine.clock
-        summary.silent = pipeline.decoder.silent
+        summary.silent = pipeline.decoder.silent - looked_into
     sys.stdout.write(_text(summary, time.monotonic() - started, clock, settings) if summary.turns or not stop else "")
     if stop:
         sys.stderr.write("parcelwatch: interrupted: run the same command again to go on where it stopped\n")

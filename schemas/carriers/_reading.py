@@ -129,7 +129,7 @@ def recognised(payload: Any, formats: Mapping[str, Adapter]) -> str:
         return names[0]
     if names:
         raise RejectedError(f"could be any of {', '.join(names)}: declare the format instead of auto")
-    raise RejectedError(f"has the shape of no known format ({', '.join(formats)})")
+    raise RejectedError("has the shape of no known format: `parcelwatch convert --help` lists them")
 
 
 def read(payload: Any, name: str, adapter: Adapter, tables: Tables, recorded_at: datetime | None) -> Reading:

@@ -6,8 +6,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from pipeline.cli import _formats, parse
 from pipeline.decode import Decoder
 from pipeline.formats import Formats
+from schemas.carriers import FORMATS
 from schemas.frames import RECORDS
 from schemas.settings import SettingsError, load
 
@@ -140,3 +142,9 @@ def test_a_wrong_declaration_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "own.toml").write_text("[[pattern]]\nmatch = '('\nstatus = 'delivered'\n")
     with pytest.raises(SettingsError, match=r"pattern\.0\.match: is no regular expression.*carriers_dir"):
         Formats.of(load({"carriers_dir": tmp_path}))
+
+
+def test_the_help_lists_every_format() -> None:
+    shown = " ".join(parse(["replay", "x"]).help.split())
+    assert "convert" in shown
+    assert _formats() == ", ".join(sorted(FORMATS))

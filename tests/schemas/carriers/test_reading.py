@@ -93,7 +93,7 @@ def test_a_scan_far_ahead_of_its_record_is_a_fault() -> None:
         (b"a=1&b=2", "a form without a field that holds JSON"),
         (b"param=%7Bx", "a form without a field that holds JSON"),
         (b"a=\xff\xfe", "not valid JSON, and no form that can be read"),
-        (b"[]", "has the shape of no known format (aftership, "),
+        (b"[]", "has the shape of no known format: "),
         (b"3", "has the shape of no known format"),
         (b'{"type": "scam", "occurred_at": 1}', "type: is unknown, got 'scam'"),
     ],
