@@ -23,7 +23,7 @@ class Says:
 class Category:
     """How many hours orders of a category may take where they promise nothing or too much, and the longest promise that counts."""
 
-    hours: float | None = None
+    hours: float
     hours_max: float | None = None
 
 
@@ -67,10 +67,10 @@ class Terms:
     def ship_within(self, promised: float | None, category: str | None) -> timedelta:
         """Return how long an order may take: the first of these that there is."""
         promotion = self.promoted.get("late_shipment", Says()).hours
-        of_category = self.categories.get(category or "", Category())
-        longest = of_category.hours_max
+        of_category = self.categories.get(category or "")
+        longest = of_category.hours_max if of_category else None
         counts = promised if promised is None or longest is None or promised <= longest else None
-        for hours in (promotion, counts, of_category.hours):
+        for hours in (promotion, counts, of_category.hours if of_category else None):
             if hours is not None:
                 return hours * HOUR
         return self.limit("late_shipment")
@@ -159,7 +159,7 @@ TESTMARKET: Final = Platform(
         "presale": Category(96, 120),
         "stock": Category(2, 2),
         "tiered": Category(hours=72),
-        "special": Category(hours_max=72),
+        "special": Category(25, 72),
     },
     versions=(
         Version(
