@@ -23,7 +23,20 @@ import zstandard
 
 from pipeline.simulation.labels import Label, labels_of
 from pipeline.simulation.plans import EVERY_PLAN, tell_story
-from pipeline.simulation.stories import DAY, EARLIEST, HOUR, MINUTE, SECOND, Order, Parcel, Scan, Story, Teller
+from pipeline.simulation.stories import (
+    DAY,
+    EARLIEST,
+    HOUR,
+    MINUTE,
+    SECOND,
+    Case,
+    Exemption,
+    Order,
+    Parcel,
+    Scan,
+    Story,
+    Teller,
+)
 from pipeline.simulation.world import FAMILY_NAMES, HOURLY_LOAD, Address, City
 
 START: Final = datetime.fromisoformat("2026-03-01T00:00:00+08:00")
@@ -97,6 +110,9 @@ class Simulation:
         self._end = self._start + (days or days_of(orders)) * DAY
         self._invalid_share = invalid_share
         self._teller = Teller(seed, merchants=min(2000, max(40, orders // _ORDERS_PER_MERCHANT)))
+        # Later than any plan is told, so that those about the closures can come to it.
+        self._teller.close(self._start + (self._end - self._start) * 2 // 3 // HOUR * HOUR)
+        self._closures = [closure for closure in self._teller.closures if closure.at <= self._end]
         self._pending: dict[int, list[Message]] = {}
         self._labels: list[Label] = []
         self._number = 0
@@ -106,14 +122,16 @@ class Simulation:
 
     def messages(self, progress: Progress | None = None) -> Iterator[list[Message]]:
         """Tell the stream, in lists of messages, in order of `received_at` all through. Once only."""
-        # The first half has every plan once, early enough for its consequences to show before the end.
-        planned = {self._orders * i // (2 * len(EVERY_PLAN)): plan for i, plan in enumerate(EVERY_PLAN)}
+        # The first part has every plan once, early enough for its consequences to show before the end.
+        planned = {self._orders * 3 * i // (5 * len(EVERY_PLAN)): plan for i, plan in enumerate(EVERY_PLAN)}
+        for closure in self._closures:
+            self._write_closure(closure)
         hour = self._start // HOUR - EARLIEST // HOUR
         for told in range(self._orders):
             paid = self._paid_at(told)
             story = tell_story(self._teller, paid, planned.get(told))
             story.cut(self._end)
-            self._labels += labels_of(story)
+            self._labels += labels_of(story, self._closures)
             self._write(story)
             if told % _STORIES_PER_STEP == 0:
                 until = (paid - EARLIEST) // HOUR
@@ -157,13 +175,21 @@ class Simulation:
             self._write_fact(order, at, "waybill_uploaded", order_id + _waybill(parcel))
         for at, address in order.changes:
             self._write_fact(order, at, "address_changed", order_id + f',"address":{_address(address)}')
-        for at, rules, extended_to, reason in order.exemptions:
-            until = "" if extended_to is None else "," + _field("extended_to", _time(extended_to))
-            tail = f',"rules":{json.dumps(rules)}{until},{_field("reason", reason)}'
-            self._write_fact(order, at, "exemption_granted", order_id + tail)
+        for exemption in order.exemptions:
+            self._write_fact(order, exemption.at, "exemption_granted", order_id + _exemption(exemption))
+        for case in order.cases:
+            for at, kind, tail in _case_events(case, order):
+                self._write_fact(order, at, kind, f"{order_id},{_field('aftersale_id', case.aftersale_id)}{tail}")
         if order.cancelled_at is not None:
             tail = "," + _field("reason", self._teller.dice.pick(("不想要了", "拍错了", "商家缺货", "发货太慢")))
             self._write_fact(order, order.cancelled_at, "order_cancelled", order_id + tail)
+
+    def _write_closure(self, closure: Exemption) -> None:
+        scopes = {"platform": closure.platform, "merchant_id": closure.merchant_id, "region": closure.region}
+        given = {name: scope for name, scope in scopes.items() if scope is not None}
+        tail = ",".join(_field(name, scope) for name, scope in given.items()) + _exemption(closure)
+        received_at = closure.at + self._teller.dice.between(0, 2 * SECOND)
+        self._send(closure.at, received_at, ORDERS, ",".join(given.values()), "exemption_granted", tail)
 
     def _write_fact(self, order: Order, at: int, kind: str, tail: str) -> None:
         dice = self._teller.dice
@@ -186,7 +212,11 @@ class Simulation:
                 self._send_scan(scan, scan.at + dice.between(MINUTE, 2 * DAY), parcel, tail)
         if parcel.replaced_at is not None and parcel.replaced_by is not None:
             to = parcel.replaced_by
-            tail = f'{_waybill(parcel)[1:]},"new_carrier":"{to.carrier.code}","new_waybill_no":"{to.number}","reason":"转单"'
+            place = parcel.replaced_in
+            where = "" if place is None else f',"location":{{{_place(place, parcel.carrier.full_names)}}}'
+            kind = f'"kind":"{parcel.replaced_as}","reason":"{_REPLACED[parcel.replaced_as]}"'
+            new = f'"new_carrier":"{to.carrier.code}","new_waybill_no":"{to.number}"'
+            tail = f"{_waybill(parcel)[1:]},{new},{kind}{where}"
             at = parcel.replaced_at
             self._send(at, at + dice.between(0, 20 * MINUTE), SCANS, parcel.number, "waybill_replaced", tail)
 
@@ -291,6 +321,7 @@ def _label(label: Label) -> dict[str, str | None]:
         "order_id": label.order_id,
         "carrier": label.carrier,
         "waybill_no": label.waybill_no,
+        "aftersale_id": label.aftersale_id,
         "violated_at": _time(label.violated_at),
         "status": label.status,
     }
@@ -374,14 +405,45 @@ def _address(address: Address, *, one_line: bool = False) -> str:
 
 def _payment(order: Order) -> str:
     within = "" if order.within_hours is None else f',"ship_within_hours":{order.within_hours}'
-    yuan, fen = divmod(order.cents, 100)
+    category = "" if order.category is None else "," + _field("category", order.category)
+    products = ",".join(f'"{product}"' for product in order.products)
     return (
-        f',"platform":"{order.merchant.platform}","merchant_id":"{order.merchant.merchant_id}","amount":"{yuan}.{fen:02}"{within}'
+        f',"platform":"{order.merchant.platform}","merchant_id":"{order.merchant.merchant_id}",{_amount(order)}{within}'
+        f'{category},"products":[{products}]'
         f',"recipient":{{"name":"{order.buyer.name}","phone":"{order.buyer.phone}"}}'
         f',"address":{_address(order.address, one_line=order.address_in_one_line)}'
     )
 
 
+def _amount(order: Order) -> str:
+    yuan, fen = divmod(order.cents, 100)
+    return _field("amount", f"{yuan}.{fen:02}")
+
+
+def _exemption(exemption: Exemption) -> str:
+    times = {
+        "extended_to": exemption.extended_to,
+        "applies_from": exemption.applies_from,
+        "applies_until": exemption.applies_until,
+    }
+    given = "".join("," + _field(name, _time(at)) for name, at in times.items() if at is not None)
+    return f',"rules":{json.dumps(exemption.rules)}{given},{_field("reason", exemption.reason)}'
+
+
+def _case_events(case: Case, order: Order) -> Iterator[tuple[int, str, str]]:
+    """Give what happens in the case: when, the type of the event, and what it says beyond the case."""
+    parcels = {"return_waybill_uploaded": case.sent_back, "resend_shipped": case.resent}
+    times = {"return_received": case.received, "aftersale_closed": case.closed}
+    yield case.opened, "aftersale_opened", "," + _field("kind", case.kind)
+    if case.answered is not None:
+        yield case.answered, "aftersale_answered", "," + _field("answer", case.answer)
+    yield from ((upload[0], kind, _waybill(upload[1])) for kind, upload in parcels.items() if upload is not None)
+    yield from ((at, kind, "") for kind, at in times.items() if at is not None)
+    if case.refunded is not None:
+        yield case.refunded, "refunded", "," + _amount(order)
+
+
+_REPLACED: Final = {"transfer": "转单", "correction": "单号填错"}
 _SPOILERS: Final[tuple[Callable[[str], str], ...]] = (
     lambda value: value[: len(value) // 2],
     lambda value: value.replace("+08:00", "", 1),

@@ -4,9 +4,9 @@ Everything is drawn from few values, so that ties, shared waybills, equal addres
 limit (and a microsecond beside it) are likely: the limits of the rules are differences between the hours in `HOURS`.
 
 Left out of `histories()`, because the rules leave open which fact counts: two different `order_paid` of one order at one
-instant, two different `address_changed` of one order at one instant, and two scans of a waybill with one status at one instant
-in different words (which can be two last drops in two cities). `histories(contradictions=True)` has them. Two replacements of
-one waybill at one instant are in both: the rules say which counts.
+instant, two different `address_changed` of one order at one instant, two kinds or two answers of one case at one instant, and
+two scans of a waybill with one status at one instant in different words (which can be two last drops in two cities).
+`histories(contradictions=True)` has them. Two replacements of one waybill at one instant are in both: the rules say which counts.
 """
 
 import itertools
@@ -24,8 +24,11 @@ from tests.oracle import RULES, moment, received_at
 Event = dict[str, Any]
 
 START: Final = datetime(2026, 3, 1, tzinfo=UTC)
-HOURS: Final = (0, 1, 2, 24, 25, 48, 49, 50, 72, 73, 96, 97, 120, 144, 720, 721, 744)
-"""Hours after `START`. Their differences are all the limits: 1, 2, 24, 48, 49, 50, 72, 96, 97 and 720 hours."""
+HOURS: Final = (0, 1, 2, 24, 25, 48, 49, 50, 72, 73, 96, 97, 120, 144, 168, 192, 216, 720, 721, 744)
+"""Hours after `START`. Their differences are all the limits: 1, 2, 23, 24, 48, 49, 50, 72, 96, 97, 120, 144, 168 and 720 hours.
+
+216 hours are a case's 48 and 168, or 168 and 48, one after the other.
+"""
 OPENING_HOURS: Final = (0, 0, 1, 2, 24)
 CHINA: Final = timezone(timedelta(hours=8))
 
@@ -106,6 +109,13 @@ RECIPIENTS: Final = (
 )
 """The first two are one recipient in two spellings."""
 
+PLATFORMS: Final = ("wechat_channels", "douyin", "douyin", "elsewhere", "testmarket", "testmarket")
+CATEGORIES: Final = ("presale", "presale", "stock", "tiered", "special", "toys", "custom_made")
+REGIONS: Final = ("广东省", "440000", "440305", "广东省 深圳市", "北京市", "中山市", "湖北省仙桃市", "222400", "某地")
+"""Provinces, prefectures and counties that addresses lie in, in several spellings, and one that there is not."""
+AFTERSALE_IDS: Final = ("r1", "r2")
+"""Of every order: two orders may have cases of one id."""
+
 
 @dataclass(frozen=True)
 class Restart:
@@ -149,7 +159,7 @@ def known_later(event: Event, lag_hours: int | None) -> Event:
 
 
 def event(
-    kind: str, optional: Mapping[str, st.SearchStrategy[Any]] | None = None, **fields: Any
+    kind: str, optional: Mapping[str, st.SearchStrategy[Any]] | None = None, /, **fields: Any
 ) -> st.SearchStrategy[Event]:
     """Events of one type. A field that is drawn as None is left out, as is each of `optional` half of the time."""
     required = {
@@ -166,10 +176,15 @@ def payments(order_id: str) -> st.SearchStrategy[Event]:
     """An order's payment, early enough for every deadline to pass within the history."""
     return event(
         "order_paid",
-        {"amount": st.sampled_from(("0", "199.00")), "ship_within_hours": st.sampled_from((1, 24, 72, 720))},
+        {
+            "amount": st.sampled_from(("0", "199.00")),
+            "ship_within_hours": st.sampled_from((1, 24, 72, 73, 120, 121, 720)),
+            "category": st.sampled_from(CATEGORIES),
+            "products": st.sampled_from((["p1"], ["p1", "p2"])),
+        },
         order_id=order_id,
         occurred_at=OPENING_TIMES,
-        platform=st.sampled_from(("wechat_channels", "douyin", "douyin", "elsewhere")),
+        platform=st.sampled_from(PLATFORMS),
         merchant_id=st.sampled_from(("m1", "m2")),
         recipient=st.sampled_from(RECIPIENTS),
         address=st.sampled_from((*ADDRESSES, None)),
@@ -183,10 +198,86 @@ def uploads(order_id: str) -> st.SearchStrategy[Event]:
     )
 
 
-def exemptions(order_id: str) -> st.SearchStrategy[Event]:
-    """Exemptions of both kinds, for one rule, several or all."""
+SCOPES: Final = {
+    "platform": st.sampled_from(PLATFORMS),
+    "merchant_id": st.sampled_from(("m1", "m2")),
+    "region": st.sampled_from(REGIONS),
+}
+PERIODS: Final = st.one_of(
+    st.just((None, None)),
+    st.just((None, None)),
+    st.tuples(st.none(), TIMES),
+    st.tuples(TIMES, st.none()),
+    st.lists(TIMES, min_size=2, max_size=2).map(lambda ends: tuple(sorted(ends, key=moment))),
+)
+
+
+def exemptions(**scopes: Any) -> st.SearchStrategy[Event]:
+    """Exemptions of both kinds, for one rule, several or all, with and without a period."""
     rules = st.one_of(st.just(["*"]), st.lists(st.sampled_from(RULES), min_size=1, max_size=3, unique=True))
-    return event("exemption_granted", {"extended_to": TIMES, "reason": st.just("暴雨")}, order_id=order_id, rules=rules)
+    extended_to = st.one_of(st.none(), st.none(), TIMES)
+    granted = event("exemption_granted", {"reason": st.just("暴雨")}, **scopes, rules=rules, extended_to=extended_to)
+    return st.builds(within_period, granted, PERIODS)
+
+
+def within_period(exemption: Event, period: tuple[str | None, str | None]) -> Event:
+    """Give the exemption the ends of its period that there are."""
+    ends = zip(("applies_from", "applies_until"), period, strict=True)
+    return exemption | {name: time for name, time in ends if time is not None}
+
+
+def exemptions_of_order(order_id: str) -> st.SearchStrategy[Event]:
+    """Exemptions of one order; whatever else they name does not matter."""
+    others = st.sampled_from(({}, {}, {}, {"platform": "elsewhere"}, {"merchant_id": "m1", "region": "北京市"}))
+    return st.builds(lambda exemption, other: exemption | other, exemptions(order_id=order_id), others)
+
+
+@cache
+def exemptions_of_many() -> st.SearchStrategy[Event]:
+    """Exemptions of all orders that are named by one scope or several."""
+    some_scopes = [
+        ("platform",),
+        ("merchant_id",),
+        ("region",),
+        ("region",),
+        ("platform", "merchant_id"),
+        tuple(SCOPES),
+    ]
+    return st.sampled_from(some_scopes).flatmap(lambda names: exemptions(**{name: SCOPES[name] for name in names}))
+
+
+@cache
+def case_events(order_id: str, aftersale_id: str) -> st.SearchStrategy[list[Event]]:
+    """Return what happens in one case: anything, in any order; what was sent again may travel under any waybill."""
+
+    def one(what: str, /, **fields: Any) -> st.SearchStrategy[Event]:
+        return event(what, order_id=order_id, aftersale_id=aftersale_id, **fields)
+
+    def parcel(what: str) -> st.SearchStrategy[Event]:
+        times = OPENING_TIMES | TIMES
+        return st.sampled_from(WAYBILLS).flatmap(
+            lambda to: one(what, carrier=to[0], waybill_no=to[1], occurred_at=times)
+        )
+
+    kinds = st.sampled_from(("refund_only", "return_refund", "return_refund", "return_refund", "resend", "resend"))
+    answers = st.sampled_from(("agreed", "agreed", "rejected"))
+    return several(
+        [
+            (one("aftersale_opened", kind=kinds, occurred_at=OPENING_TIMES), (0, 1, 1, 1, 1, 1, 2)),
+            (one("aftersale_answered", answer=answers), (0, 0, 1, 1, 1, 2)),
+            (parcel("return_waybill_uploaded"), (0, 0, 1, 1, 2)),
+            (one("return_received"), (0, 0, 0, 1, 2)),
+            (one("refunded", amount=st.sampled_from((None, "0.50"))), (0, 0, 0, 0, 1, 2)),
+            (parcel("resend_shipped"), (0, 0, 0, 0, 0, 1, 2)),
+            (one("aftersale_closed"), (0, 0, 0, 0, 0, 0, 1, 2)),
+        ]
+    )
+
+
+def cases(order_id: str) -> st.SearchStrategy[list[Event]]:
+    """Return what happens in the cases of one order."""
+    of_order = st.sampled_from(((), AFTERSALE_IDS[:1], AFTERSALE_IDS[:1], AFTERSALE_IDS))
+    return of_order.flatmap(lambda ids: st.tuples(*(case_events(order_id, one) for one in ids))).map(joined)
 
 
 @cache
@@ -205,9 +296,9 @@ def order_events(order_id: str) -> st.SearchStrategy[list[Event]]:
             ),
             (0, 0, 0, 1, 2),
         ),
-        (exemptions(order_id), (0, 0, 0, 1, 1, 2)),
+        (exemptions_of_order(order_id), (0, 0, 0, 1, 1, 2)),
     ]
-    return several(parts)
+    return st.tuples(several(parts), cases(order_id)).map(joined)
 
 
 @cache
@@ -238,7 +329,12 @@ def waybill_events(carrier: str, waybill_no: str) -> st.SearchStrategy[list[Even
     )
     replacement = st.sampled_from(WAYBILLS).flatmap(
         lambda new: event(
-            "waybill_replaced", carrier=carrier, waybill_no=waybill_no, new_carrier=new[0], new_waybill_no=new[1]
+            "waybill_replaced",
+            {"kind": st.sampled_from(("transfer", "transfer", "correction")), "location": st.sampled_from(LOCATIONS)},
+            carrier=carrier,
+            waybill_no=waybill_no,
+            new_carrier=new[0],
+            new_waybill_no=new[1],
         )
     )
     return several(
@@ -248,7 +344,12 @@ def waybill_events(carrier: str, waybill_no: str) -> st.SearchStrategy[list[Even
 
 def several(parts: Iterable[tuple[st.SearchStrategy[Event], tuple[int, ...]]]) -> st.SearchStrategy[list[Event]]:
     """Return of each kind of event as many as one of its numbers says."""
-    return st.tuples(*(some(one, counts) for one, counts in parts)).map(lambda drawn: list(itertools.chain(*drawn)))
+    return st.tuples(*(some(one, counts) for one, counts in parts)).map(joined)
+
+
+def joined(lists: Iterable[Iterable[Event]]) -> list[Event]:
+    """Return all events of several lists in one."""
+    return list(itertools.chain(*lists))
 
 
 def some(one: st.SearchStrategy[Event], counts: tuple[int, ...]) -> st.SearchStrategy[list[Event]]:
@@ -270,6 +371,7 @@ def histories(draw: st.DrawFn, contradictions: bool = False) -> list[Event]:
     order_ids = "abcde"[: draw(st.integers(1, 5))]
     waybills = WAYBILLS[: draw(st.integers(1, len(WAYBILLS)))]
     strategies = [order_events(order_id) for order_id in order_ids] + [waybill_events(*waybill) for waybill in waybills]
+    strategies.append(some(exemptions_of_many(), (0, 0, 0, 1, 2)))
     history = [one for strategy in strategies for one in draw(strategy)]
     return history if contradictions else without_contradictions(history)
 
@@ -287,17 +389,20 @@ def without_contradictions(history: Iterable[Event]) -> list[Event]:
 
 def subject_of(event: Mapping[str, Any]) -> tuple[Any, ...] | None:
     """Return about what there can be only one fact at an instant, or None for facts that cannot contradict each other."""
-    if event["type"] in {"order_paid", "address_changed"}:
-        return event["type"], event["order_id"], moment(event["occurred_at"])
+    if event["type"] in {"order_paid", "address_changed", "aftersale_opened", "aftersale_answered"}:
+        return event["type"], event["order_id"], event.get("aftersale_id"), moment(event["occurred_at"])
     if event["type"] == "scan" and event["status"] != "picked_up":
         return event["carrier"], event["waybill_no"], event["status"], moment(event["occurred_at"])
     return None
 
 
+TIME_FIELDS: Final = {"occurred_at", "extended_to", "applies_from", "applies_until"}
+
+
 def content_of(event: Mapping[str, Any]) -> str:
     """Return what the event says, in a form that is equal for equal contents (times as instants)."""
     content = {
-        name: str(moment(value)) if name in {"occurred_at", "extended_to"} else value
+        name: str(moment(value)) if name in TIME_FIELDS else value
         for name, value in event.items()
         if name not in {"event_id", "received_at"}
     }

@@ -5,69 +5,34 @@ Times are written as time since `START`: `25 * H` is 25 hours after it, `25 * H 
 
 from collections import Counter
 from datetime import datetime, timedelta
-from typing import Any, Final
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from schemas import parse
-from tests.histories import START, Event, Restart, arrivals, batches_of, histories, instants, rfc3339, to_ndjson
+from tests.histories import START, Event, Restart, arrivals, batches_of, histories, instants, to_ndjson
 from tests.oracle import DOUYIN_RULES, ORDER_RULES, RULES, SHIPMENT_RULES, judge
+from tests.oracle_cases import CASE_RULES
 from tests.oracle_places import Place, city_of, differ, plain
-
-H: Final = timedelta(hours=1)
-US: Final = timedelta(microseconds=1)
-LATE: Final = 2000 * H
-
-SHENZHEN: Final = {"province": "广东省", "city": "深圳市"}
-HANGZHOU: Final = {"province": "浙江省", "city": "杭州市"}
-ZHANG: Final = {"name": "张三", "phone": "13800000001"}
-LI: Final = {"name": "李四", "phone": "13900000002"}
-
-
-def paid(at: timedelta = 0 * H, order: str = "a", platform: str = "wechat_channels", **fields: Any) -> Event:
-    return fact("order_paid", at, order_id=order, platform=platform, merchant_id="m", **fields)
-
-
-def uploaded(at: timedelta, order: str = "a", waybill: str = "1", **fields: Any) -> Event:
-    return fact("waybill_uploaded", at, order_id=order, **{"carrier": "zto", "waybill_no": waybill} | fields)
-
-
-def scan(
-    status: str, at: timedelta, location: dict[str, str] | None = None, waybill: str = "1", **fields: Any
-) -> Event:
-    return fact("scan", at, status=status, carrier="zto", waybill_no=waybill, location=location, **fields)
-
-
-def cancelled(at: timedelta) -> Event:
-    return fact("order_cancelled", at, order_id="a")
-
-
-def moved_to(address: dict[str, str], at: timedelta, order: str = "a", **fields: Any) -> Event:
-    return fact("address_changed", at, order_id=order, address=address, **fields)
-
-
-def exempt(*rules: str, until: timedelta | None = None) -> Event:
-    extended_to = {} if until is None else {"extended_to": rfc3339(START + until)}
-    return fact("exemption_granted", 0 * H, order_id="a", rules=list(rules), **extended_to)
-
-
-def replaced(at: timedelta, old: str, new: str) -> Event:
-    return fact("waybill_replaced", at, carrier="zto", waybill_no=old, new_carrier="zto", new_waybill_no=new)
-
-
-def fact(kind: str, at: timedelta, known: timedelta | None = None, **fields: Any) -> Event:
-    received = {} if known is None else {"received_at": rfc3339(START + known)}
-    given = {name: value for name, value in fields.items() if value is not None}
-    return {"type": kind, "occurred_at": rfc3339(START + at)} | received | given
-
-
-def violations(rule: str, *events: Event, as_of: timedelta = LATE, order: str = "a") -> list[timedelta]:
-    """When the order violated the rule, as time since `START`."""
-    flags = judge(events, START + as_of)
-    return sorted(flag.violated_at - START for flag in flags if flag.rule == rule and flag.order_id == order)
-
+from tests.oracle_profiles import PLATFORMS, TESTMARKET
+from tests.written import (
+    HANGZHOU,
+    LATE,
+    LI,
+    SHENZHEN,
+    US,
+    ZHANG,
+    H,
+    cancelled,
+    exempt,
+    moved_to,
+    paid,
+    replaced,
+    scan,
+    uploaded,
+    violations,
+)
 
 # ------------------------------------------------------------------------------------------------ the ten rules
 
@@ -316,7 +281,7 @@ def test_an_order_without_upload_is_late_after_its_promised_hours_by_default_48(
 def test_the_rules_about_the_order_name_no_waybill_and_count_the_first_upload_of_any():
     events = [paid(), uploaded(50 * H, waybill="1"), uploaded(49 * H, waybill="2"), uploaded(200 * H, waybill="3")]
     flags = {flag for flag in judge(events) if flag.rule in {"late_shipment", "unable_to_ship"}}
-    assert flags == {("late_shipment", "a", None, None, START + 48 * H, "open")}
+    assert flags == {("late_shipment", "a", None, None, None, START + 48 * H, "open")}
     assert violations("late_shipment", *events, uploaded(48 * H, waybill="4")) == []
 
 
@@ -373,7 +338,7 @@ def test_which_scans_show_a_parcel_at_a_hub(status, hub):
 )
 def test_an_exemption_without_extension_makes_the_flags_of_its_rules_exempt(rules, status):
     flags = judge([paid(), uploaded(1 * H), exempt(*rules)], START + 100 * H)
-    assert flags == {("no_pickup_scan", "a", "zto", "1", START + 25 * H, status)}
+    assert flags == {("no_pickup_scan", "a", "zto", "1", None, START + 25 * H, status)}
 
 
 @pytest.mark.parametrize(
@@ -396,7 +361,7 @@ def test_the_latest_extension_moves_the_deadline_where_it_is_later(granted, dead
 
 def test_an_exemption_of_each_kind_moves_the_deadline_and_exempts_what_is_violated_after_it():
     flags = judge([paid(), uploaded(1 * H), exempt("*", until=30 * H), exempt("*")], START + 31 * H)
-    assert flags == {("no_pickup_scan", "a", "zto", "1", START + 30 * H, "exempt")}
+    assert flags == {("no_pickup_scan", "a", "zto", "1", None, START + 30 * H, "exempt")}
 
 
 def test_unable_to_ship_counts_from_the_moved_deadline_of_late_shipment():
@@ -458,7 +423,7 @@ def test_the_clock_is_the_largest_time_of_receipt_unless_told_otherwise():
 def test_each_shipment_of_an_order_is_judged_by_itself():
     events = [paid(), uploaded(1 * H, waybill="1"), uploaded(2 * H, waybill="2"), scan("picked_up", 3 * H, waybill="1")]
     flags = {flag for flag in judge(events, START + 26 * H + US) if flag.rule == "no_pickup_scan"}
-    assert flags == {("no_pickup_scan", "a", "zto", "2", START + 26 * H, "open")}
+    assert flags == {("no_pickup_scan", "a", "zto", "2", None, START + 26 * H, "open")}
 
 
 # --------------------------------------------------------------------------------------------------------------- places
@@ -578,21 +543,24 @@ def test_histories_are_valid_events(history):
 
 
 def test_histories_reach_every_rule_violated_exempt_and_kept():
-    """Per rule, of all shipments (or paid orders) that it judges in 300 histories: at least one of each."""
+    """Per rule, of all shipments, cases and paid orders that it judges in 400 histories: at least one of each."""
     seen: Counter[tuple[str, str]] = Counter()
+    platforms = PLATFORMS | {"testmarket": TESTMARKET}
 
     @seed(20260301)
-    @settings(max_examples=300, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @settings(max_examples=400, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
     @given(histories(), st.none() | instants())
     def observe(history: list[Event], as_of: datetime | None) -> None:
-        flags = judge(history, as_of)
+        flags = judge(history, as_of, platforms)
         seen.update((flag.rule, flag.status) for flag in flags)
         violated = {(flag.rule, flag.order_id) for flag in flags}
         payments = {one["order_id"]: one["platform"] for one in history if one["type"] == "order_paid"}
         shipped = {one["order_id"] for one in history if one["type"] == "waybill_uploaded"} & set(payments)
+        opened = {one["order_id"] for one in history if one["type"] == "aftersale_opened"} & set(payments)
         judged = [(rule, order) for rule in ORDER_RULES for order in payments]
         judged += [(rule, order) for rule in SHIPMENT_RULES for order in shipped]
         judged += [(rule, order) for rule in DOUYIN_RULES for order in shipped if payments[order] == "douyin"]
+        judged += [(rule, order) for rule in CASE_RULES for order in opened if payments[order] == "douyin"]
         seen.update((rule.__name__, "kept") for rule, order in judged if (rule.__name__, order) not in violated)
 
     observe()

@@ -4,26 +4,26 @@ A plan tells one story around an order. It breaks what its name says, and whatev
 may be overdue on its platform as well): `pipeline.simulation.labels` says which rules were broken in the end.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from pipeline.simulation import case_plans
 from pipeline.simulation.stories import (
     DAY,
     HOUR,
     MINUTE,
     SECOND,
     Exemption,
+    Merchant,
     Order,
     Parcel,
+    Plan,
     Scan,
     Story,
     Teller,
     Way,
 )
-from pipeline.simulation.world import City
-
-Plan = Callable[[Teller, Order], None]
+from pipeline.simulation.world import CITIES, City
 
 _REUSE_WINDOW: Final = 720 * HOUR
 
@@ -31,18 +31,27 @@ _REUSE_WINDOW: Final = 720 * HOUR
 def tell_story(teller: Teller, paid: int, plan: Plan | None = None) -> Story:
     """Tell the story of an order paid at `paid`, by `plan` or by one that suits its merchant."""
     story = teller.begin()
-    merchant = teller.merchant("douyin" if plan in DOUYIN_PLANS else None)
-    (plan or _any_plan(teller, bad=merchant.bad))(teller, teller.order(merchant, paid))
+    # What is planned is to break what its name says: no exemption of many orders may excuse it.
+    teller.sparing = plan is not None
+    merchant = teller.merchant(PLATFORM_OF.get(plan) if plan else None)
+    order = teller.order(merchant, paid)
+    if plan is None and (closure := teller.closure_of(order)) is not None:
+        held_up(teller, order, closure)
+    else:
+        (plan or _any_plan(teller, merchant))(teller, order)
     return story
 
 
-def _any_plan(teller: Teller, *, bad: bool) -> Plan:
+def _any_plan(teller: Teller, merchant: Merchant) -> Plan:
     dice = teller.dice
-    if dice.chance(0.3 if bad else 0.025):
-        return dice.pick(BROKEN_PLANS)
-    if dice.chance(0.1):
-        return dice.pick(ODD_PLANS)
-    return dice.pick(LIMIT_PLANS) if dice.chance(0.004) else ordinary
+    mood = dice.roll()
+    broken = 0.3 if merchant.bad else 0.025
+    if mood > broken + 0.104:
+        return ordinary
+    plans = BROKEN_PLANS if mood < broken else ODD_PLANS if mood < broken + 0.1 else LIMIT_PLANS
+    while PLATFORM_OF.get(plan := dice.pick(plans), merchant.platform) != merchant.platform:
+        pass
+    return plan
 
 
 # ---------------------------------------------------------------------------------------------- plans that break no rule
@@ -98,6 +107,7 @@ def transferred(tell: Teller, order: Order) -> None:
     first = tell.ship(order, uploaded, uploaded + tell.dice.between(HOUR, 3 * HOUR), way=Way(ending="handed_over"))
     first.replaced_at = first.scans[-1].at + tell.dice.between(10 * MINUTE, 2 * HOUR)
     first.replaced_by = tell.parcel(order.merchant)
+    first.replaced_in = order.merchant.city if tell.dice.chance(0.5) else None
     tell.travel(first.replaced_by, order, first.replaced_at + tell.dice.between(10 * MINUTE, HOUR))
 
 
@@ -105,7 +115,7 @@ def corrected(tell: Teller, order: Order) -> None:
     """A mistyped number, put right."""
     uploaded, wrong = tell.upload(order)
     wrong.replaced_at = uploaded + tell.dice.between(10 * MINUTE, 10 * HOUR)
-    wrong.replaced_by = tell.parcel(order.merchant)
+    wrong.replaced_by, wrong.replaced_as = tell.parcel(order.merchant), "correction"
     tell.travel(wrong.replaced_by, order, uploaded + tell.dice.between(HOUR, 14 * HOUR))
 
 
@@ -133,6 +143,35 @@ def misrouted(tell: Teller, order: Order) -> None:
     before = parcel.scans[-1].at - 10 * HOUR
     wrong = tell.address(elsewhere_than=order.address.city)
     parcel.scans.append(Scan(before, "out_for_delivery", wrong.city, parcel.scans[-1].facility, ""))
+
+
+def sold_in_advance(tell: Teller, order: Order) -> None:
+    """A presale: shipped days later, as promised."""
+    order.category, order.within_hours = "presale", 24 * tell.dice.between(4, 16)
+    tell.ship(order, order.due - tell.dice.between(HOUR, 60 * HOUR))
+
+
+def shipped_by_tier(tell: Teller, order: Order) -> None:
+    """One of those that may take five days: shipped after two."""
+    order.category, order.within_hours = "tiered", None
+    uploaded = order.paid + tell.dice.between(49 * HOUR, 60 * HOUR)
+    tell.ship(order, uploaded, uploaded + tell.dice.between(HOUR, 11 * HOUR))
+
+
+def made_to_order(tell: Teller, order: Order) -> None:
+    """Nothing that these rules are about: it comes when it is done, by a number that was there long before."""
+    order.category = tell.dice.pick(("custom_made", "bulky", "preorder", "second_hand"))
+    uploaded = order.due + tell.dice.between(HOUR, 60 * HOUR)
+    tell.ship(order, uploaded, uploaded + tell.dice.between(20 * HOUR, 60 * HOUR))
+
+
+def held_up(tell: Teller, order: Order, closure: Exemption) -> None:
+    """Caught by what many orders are exempt from: picked up, or shipped at all, only when it is over."""
+    over = (closure.applies_until or order.paid) + tell.dice.between(HOUR, 20 * HOUR)
+    if closure.region is None:
+        tell.ship(order, over)
+    else:
+        tell.ship(order, picked_up=over)
 
 
 # -------------------------------------------------------------------------------------------------- plans that break one
@@ -228,6 +267,21 @@ def at_first_hub_late(tell: Teller, order: Order) -> None:
     tell.ship(order, uploaded, picked_up, way=Way(moved=picked_up + HOUR, hub=seen))
 
 
+def promised_too_long(tell: Teller, order: Order) -> None:
+    """Goods in stock may be promised for three days at most; who promises more has two."""
+    order.category, order.within_hours = "stock", tell.dice.pick((73, 96, 120))
+    tell.ship(order, order.due + tell.dice.between(MINUTE, 20 * HOUR))
+
+
+def transferred_elsewhere(tell: Teller, order: Order) -> None:
+    """A number that goes nowhere, said to have been handed over at the other end of the country: that does not count."""
+    uploaded = tell.upload_time(order)
+    first = tell.ship(order, uploaded, uploaded + tell.dice.between(HOUR, 3 * HOUR), way=Way(ending="stalled"))
+    first.replaced_at = uploaded + tell.dice.between(4 * HOUR, 20 * HOUR)
+    first.replaced_by, first.replaced_in = tell.parcel(order.merchant), _another_province(tell, order.merchant.city)
+    tell.travel(first.replaced_by, order, first.replaced_at + tell.dice.between(10 * MINUTE, HOUR))
+
+
 def exempt_from_one_rule(tell: Teller, order: Order) -> None:
     """Snowed in: the missing pickup is excused."""
     uploaded, _ = tell.upload(order)
@@ -319,6 +373,59 @@ def handed_out_at_once(tell: Teller, order: Order, past: int) -> None:
     parcel.scans.append(Scan(last.at + past, "out_for_delivery", elsewhere, last.facility, ""))
 
 
+def shipped_as_promised_at_limit(tell: Teller, order: Order, past: int) -> None:
+    """A presale shipped on its last day."""
+    order.category, order.within_hours = "presale", 96
+    tell.ship(order, order.due + past)
+
+
+def shipped_by_tier_at_limit(tell: Teller, order: Order, past: int) -> None:
+    """Shipped after five days, as its category may."""
+    order.category, order.within_hours = "tiered", None
+    tell.ship(order, order.paid + 120 * HOUR + past)
+
+
+def longest_promise(tell: Teller, order: Order, past: int) -> None:
+    """Shipped after three days, the longest promise for goods in stock."""
+    order.category, order.within_hours = "stock", 72
+    tell.ship(order, order.paid + 72 * HOUR + past)
+
+
+def seen_elsewhere_at_limit(tell: Teller, order: Order, past: int) -> None:
+    """Seen in another province when it was handed over, or just after: then the other number counts, never picked up in time."""
+    uploaded = tell.upload_time(order)
+    first = tell.ship(order, uploaded, uploaded + HOUR, way=Way(ending="stalled"))
+    first.replaced_at, first.replaced_by = uploaded + 10 * HOUR, tell.parcel(order.merchant)
+    there = _another_province(tell, order.merchant.city)
+    first.scans.append(Scan(first.replaced_at + past, "exception", there, first.scans[-1].facility, ""))
+    tell.travel(first.replaced_by, order, uploaded + 30 * HOUR)
+
+
+def due_when_the_flood_ends(tell: Teller, order: Order, past: int) -> None:
+    """Never picked up, in a province that was cut off until this was due."""
+    until = _cut_off(tell, order, tell.closures[0])
+    tell.upload(order, until - 24 * HOUR + past)
+
+
+def picked_up_after_the_snow(tell: Teller, order: Order, past: int) -> None:
+    """Due while a province was snowed in, and picked up when the time that it was given was over."""
+    snow = tell.closures[1]
+    until = _cut_off(tell, order, snow)
+    tell.ship(order, until - 25 * HOUR, (snow.extended_to or until) + past)
+
+
+def _cut_off(tell: Teller, order: Order, closure: Exemption) -> int:
+    """Let the order be paid shortly before the roads are free again, and go there; returns when they are."""
+    until = closure.applies_until or order.paid
+    order.address = tell.address(tell.dice.pick([city for city in CITIES if city.province == closure.region]))
+    order.paid, order.within_hours = until - 30 * HOUR, None
+    return until
+
+
+def _another_province(tell: Teller, than: City) -> City:
+    return tell.dice.pick([city for city in CITIES if city.province != than.province])
+
+
 def _pick_up_again(parcel: Parcel, after: int, city: City | None = None) -> None:
     first = next(scan for scan in parcel.scans if scan.status == "picked_up")
     parcel.scans.append(first._replace(at=first.at + after, city=city or first.city))
@@ -348,6 +455,10 @@ ODD_PLANS: Final[tuple[Plan, ...]] = (
     lost,
     extended_in_time,
     misrouted,
+    sold_in_advance,
+    shipped_by_tier,
+    made_to_order,
+    *case_plans.ODD,
 )
 """Uncommon, and no rule broken. Plans that stand here twice are twice as frequent."""
 
@@ -375,6 +486,9 @@ BROKEN_PLANS: Final[tuple[Plan, ...]] = (
     exempt_from_one_rule,
     exempt_from_all_rules,
     extended_too_little,
+    promised_too_long,
+    transferred_elsewhere,
+    *case_plans.BROKEN,
 )
 """Each breaks a rule, if not several."""
 
@@ -391,17 +505,52 @@ _LIMITS: Final = (
     cancelled_at_limit,
     reused_at_limit,
     handed_out_at_once,
+    shipped_as_promised_at_limit,
+    shipped_by_tier_at_limit,
+    longest_promise,
+    seen_elsewhere_at_limit,
 )
-LIMIT_PLANS: Final[tuple[Plan, ...]] = tuple(partial(limit, past=past) for limit in _LIMITS for past in (0, 1))
+LIMIT_PLANS: Final[tuple[Plan, ...]] = (
+    *(partial(limit, past=past) for limit in _LIMITS for past in (0, 1)),
+    *case_plans.LIMITS,
+)
 """Each limit twice: exactly on it, and one microsecond past it."""
 
-DOUYIN_PLANS: Final[frozenset[Plan]] = frozenset(
-    plan
-    for plan in (*BROKEN_PLANS, *LIMIT_PLANS)
-    if (plan.func if isinstance(plan, partial) else plan)
-    in (picked_up_overdue, at_first_hub_late, at_first_hub_at_limit, picked_up_at_platform_limit)
+CLOSURE_PLANS: Final[tuple[Plan, ...]] = tuple(
+    partial(limit, past=past) for limit in (due_when_the_flood_ends, picked_up_after_the_snow) for past in (0, 1)
 )
-"""Plans that break a rule on Douyin alone."""
+"""The same for the ends of exemptions of many orders: at a time of their own, so nothing that any order may come to."""
 
-EVERY_PLAN: Final[tuple[Plan, ...]] = tuple(dict.fromkeys((*BROKEN_PLANS, *LIMIT_PLANS, *ODD_PLANS)))
-"""Every plan once."""
+_ONLY_ON: Final = {
+    "douyin": (
+        picked_up_overdue,
+        at_first_hub_late,
+        at_first_hub_at_limit,
+        picked_up_at_platform_limit,
+        shipped_by_tier,
+        shipped_by_tier_at_limit,
+        *case_plans.BROKEN_ON_DOUYIN,
+        *case_plans.LIMITS,
+    ),
+    "wechat_channels": (
+        sold_in_advance,
+        made_to_order,
+        promised_too_long,
+        transferred_elsewhere,
+        shipped_as_promised_at_limit,
+        longest_promise,
+        seen_elsewhere_at_limit,
+    ),
+}
+PLATFORM_OF: Final[dict[Plan, str]] = {
+    plan: platform
+    for platform, only in _ONLY_ON.items()
+    for plan in (*BROKEN_PLANS, *LIMIT_PLANS, *ODD_PLANS)
+    if plan in only or (isinstance(plan, partial) and plan.func in only)
+}
+"""Plans that are of one platform alone: what they are about is not judged elsewhere, or otherwise."""
+
+EVERY_PLAN: Final[tuple[Plan, ...]] = tuple(
+    dict.fromkeys((*case_plans.LONG, reused_afterwards, *CLOSURE_PLANS, *LIMIT_PLANS[::-1], *BROKEN_PLANS, *ODD_PLANS))
+)
+"""Every plan once; first those that take longest until it shows what they are."""

@@ -36,6 +36,13 @@ EARLIEST: Final = 48 * HOUR
 """Nothing in a story happens longer than this before its first order is paid, unless it is told later."""
 
 _DEFAULT_SHIP_WITHIN_HOURS: Final = 48
+_SHIP_WITHIN_HOURS: Final = {
+    ("wechat_channels", "presale"): (360, 360),
+    ("wechat_channels", "stock"): (48, 72),
+    ("douyin", "tiered"): (120, 120),
+    ("douyin", "special"): (360, 360),
+}
+"""By platform and category: the hours where nothing is promised, or too much, and the longest promise that counts."""
 
 Item = TypeVar("Item")
 
@@ -84,28 +91,65 @@ class Scan(NamedTuple):
 
 
 class Exemption(NamedTuple):
-    """An exemption as granted at `at`."""
+    """An exemption as granted at `at`: of one order; or, with a scope, of all orders that it names, for what is due in a period.
+
+    `region` is a province in full.
+    """
 
     at: int
     rules: tuple[str, ...]
     extended_to: int | None
     reason: str
+    platform: str | None = None
+    merchant_id: str | None = None
+    region: str | None = None
+    applies_from: int | None = None
+    applies_until: int | None = None
 
 
 @dataclass(slots=True, eq=False)
 class Parcel:
-    """A waybill and its scans; from `replaced_at` on, those of `replaced_by` count."""
+    """A waybill and its scans; from `replaced_at` on, those of `replaced_by` count.
+
+    `replaced_as` is a `transfer` or a `correction`; a transfer was made in `replaced_in`, or where the parcel was seen last.
+    """
 
     carrier: Carrier
     number: str
     scans: list[Scan] = field(default_factory=list)
     replaced_at: int | None = None
     replaced_by: "Parcel | None" = None
+    replaced_as: str = "transfer"
+    replaced_in: City | None = None
 
-    @property
-    def scanned(self) -> "Parcel":
-        """The parcel whose scans count."""
-        return self if self.replaced_by is None else self.replaced_by
+
+@dataclass(slots=True, eq=False)
+class Case:
+    """An after-sales case, and when what happened in it; `sent_back` and `resent` say in which parcel."""
+
+    aftersale_id: str
+    kind: str
+    opened: int
+    answered: int | None = None
+    answer: str = "agreed"
+    sent_back: tuple[int, Parcel] | None = None
+    received: int | None = None
+    refunded: int | None = None
+    resent: tuple[int, Parcel] | None = None
+    closed: int | None = None
+
+    def cut(self, end: int) -> None:
+        """Take away what happens after `end`."""
+        self.answered, self.received = _until(self.answered, end), _until(self.received, end)
+        self.refunded, self.closed = _until(self.refunded, end), _until(self.closed, end)
+        if self.sent_back is not None and self.sent_back[0] > end:
+            self.sent_back = None
+        if self.resent is not None and self.resent[0] > end:
+            self.resent = None
+
+
+def _until(at: int | None, end: int) -> int | None:
+    return None if at is None or at > end else at
 
 
 @dataclass(slots=True, eq=False)
@@ -119,9 +163,12 @@ class Order:
     cents: int
     buyer: Person
     address: Address
+    products: tuple[str, ...]
+    category: str | None = None
     uploads: list[tuple[int, Parcel]] = field(default_factory=list)
     changes: list[tuple[int, Address]] = field(default_factory=list)
     exemptions: list[Exemption] = field(default_factory=list)
+    cases: list[Case] = field(default_factory=list)
     cancelled_at: int | None = None
     told_at: int | None = None
     address_in_one_line: bool = False
@@ -129,7 +176,12 @@ class Order:
     @property
     def due(self) -> int:
         """When it must have been shipped."""
-        return self.paid + (self.within_hours or _DEFAULT_SHIP_WITHIN_HOURS) * HOUR
+        promised = self.within_hours
+        hours, longest = _SHIP_WITHIN_HOURS.get(
+            (self.merchant.platform, self.category or ""), (_DEFAULT_SHIP_WITHIN_HOURS, promised)
+        )
+        kept = promised is not None and longest is not None and promised <= longest
+        return self.paid + (promised if promised is not None and kept else hours) * HOUR
 
 
 @dataclass(slots=True, eq=False)
@@ -146,8 +198,10 @@ class Story:
             order.uploads = [upload for upload in order.uploads if upload[0] <= end]
             order.changes = [change for change in order.changes if change[0] <= end]
             order.exemptions = [exemption for exemption in order.exemptions if exemption.at <= end]
-            if order.cancelled_at is not None and order.cancelled_at > end:
-                order.cancelled_at = None
+            order.cases = [case for case in order.cases if case.opened <= end]
+            for case in order.cases:
+                case.cut(end)
+            order.cancelled_at = _until(order.cancelled_at, end)
         for parcel in self.parcels:
             parcel.scans = [scan for scan in parcel.scans if scan.at <= end]
             if parcel.replaced_at is not None and parcel.replaced_at > end:
@@ -174,7 +228,10 @@ STRAIGHT: Final = Way()
 
 
 class Teller:
-    """Invents merchants, orders and parcels. `story` holds those since `begin`."""
+    """Invents merchants, orders and parcels. `story` holds those since `begin`.
+
+    `closures` are the exemptions of many orders. While `sparing`, none of the orders invented is among these.
+    """
 
     def __init__(self, seed: int, merchants: int) -> None:
         self.dice = Dice(seed)
@@ -183,6 +240,34 @@ class Teller:
         self._sales = list(accumulate(1 / rank for rank in range(1, merchants + 1)))
         self._count = 0
         self.story = Story()
+        self.closures: tuple[Exemption, ...] = ()
+        self.sparing = False
+
+    def close(self, begin: int) -> None:
+        """Let two provinces be cut off for three days from `begin`, and a merchant's warehouse burn.
+
+        The first, what is due then is excused; in the second, put off for a day after the roads are free; at the merchant,
+        excused and reported by the platform. Known from the evening of the first day.
+        """
+        provinces = sorted({city.province for city in CITIES})
+        flooded, snowed_in = self.dice.pick(provinces[::2]), self.dice.pick(provinces[1::2])
+        shop = self._merchants[1 + int(self.dice.roll() * (len(self._merchants) - 1))]
+        known, until = begin + 5 * HOUR, begin + 3 * DAY
+        rules = ("late_shipment", "no_pickup_scan", "stalled_after_pickup", "pickup_overdue", "first_hub_overdue")
+        self.closures = (
+            Exemption(known, ("*",), None, "洪水断路", None, None, flooded, begin, until),
+            Exemption(known, rules, until + DAY, "暴雪封路", None, None, snowed_in, begin, until),
+            Exemption(known, rules[:2], None, "仓库火灾", shop.platform, shop.merchant_id, None, begin, until),
+        )
+
+    def closure_of(self, order: Order) -> Exemption | None:
+        """Return what the order is caught by: one paid at the time, sold or delivered there."""
+        for closure in self.closures:
+            begin, until = closure.applies_from or 0, closure.applies_until or 0
+            there = closure.merchant_id == order.merchant.merchant_id or closure.region == order.address.city.province
+            if there and begin - DAY <= order.paid < until - DAY:
+                return closure
+        return None
 
     def _merchant(self, number: int) -> Merchant:
         dice = self.dice
@@ -207,7 +292,8 @@ class Teller:
         while True:
             rank = bisect_right(self._sales, self.dice.roll() * self._sales[-1])
             merchant = self._merchants[min(rank, len(self._merchants) - 1)]
-            if platform in {None, merchant.platform}:
+            hit = self.sparing and any(merchant.merchant_id == closure.merchant_id for closure in self.closures)
+            if platform in {None, merchant.platform} and not hit:
                 return merchant
 
     # --- what there is in a story
@@ -225,9 +311,22 @@ class Teller:
             cents=self.dice.between(990, 30_000),
             buyer=buyer or self.person(),
             address=address or self.address(),
+            products=self._products(merchant),
         )
         self.story.orders.append(order)
         return order
+
+    def _products(self, merchant: Merchant) -> tuple[str, ...]:
+        """Pick one product or two of the merchant's thirty, the first ones oftener."""
+        numbers = {int(self.dice.roll() ** 2 * 30) for _ in range(2 if self.dice.chance(0.2) else 1)}
+        return tuple(f"{merchant.merchant_id}-{number:02}" for number in sorted(numbers))
+
+    def case(self, order: Order, kind: str, opened: int) -> Case:
+        """Let the buyer of the order open a case."""
+        self._count += 1
+        case = Case(f"as{_scrambled(self._count):013}", kind, _second(opened))
+        order.cases.append(case)
+        return case
 
     def person(self) -> Person:
         """Invent somebody."""
@@ -239,7 +338,8 @@ class Teller:
         """Invent an address: in `city`, or anywhere but in one city, or anywhere."""
         dice = self.dice
         there = city or dice.pick(CITIES)
-        while there is elsewhere_than:
+        cut_off = {closure.region for closure in self.closures} if self.sparing and city is None else set()
+        while there is elsewhere_than or there.province in cut_off:
             there = dice.pick(CITIES)
         house, door = dice.between(1, 900), dice.between(101, 3300)
         return Address(there, dice.pick(there.districts), f"{dice.pick(STREETS)}{house}号{dice.pick(ESTATES)}{door}室")
@@ -274,6 +374,10 @@ class Teller:
     def travel(self, parcel: Parcel, order: Order, picked_up: int, way: Way = STRAIGHT) -> None:
         """Give the parcel its scans."""
         _Journey(self.dice, parcel, order, picked_up, way).go()
+
+
+Plan = Callable[[Teller, Order], None]
+"""Tells one story around an order."""
 
 
 def _second(at: int) -> int:

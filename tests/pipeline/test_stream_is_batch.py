@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detectors._profiles import Profiles
 from pipeline import engine as engine_module
 from pipeline.decode import Decoder
 from pipeline.engine import NOTHING, Engine
@@ -26,10 +28,12 @@ from pipeline.profile_views import profile_views
 from pipeline.profiles import load_profiles
 from pipeline.store import Offset, Store
 from schemas.frames import FACTS, RECORDS
-from tests.histories import Event, Restart, arrivals, content_of, histories
+from tests.histories import Event, Restart, arrivals, content_of, histories, instants
 from tests.oracle import Flag, judge, received_at
+from tests.oracle_profiles import PLATFORMS, TESTMARKET
 
-PROFILES = load_profiles()
+EVERYWHERE = PLATFORMS | {"testmarket": TESTMARKET}
+"""What `profiles()` say, as the oracle has it."""
 DECODER = Decoder(b"key of the tests")
 SHIPMENT = ("order_id", "carrier", "waybill_no", "paid_at", "uploaded_at", "picked_up_at", "moved_at", "first_hub_at")
 SHIPMENT += ("last_scanned_at", "turned_back", "cancelled_at")
@@ -37,20 +41,27 @@ fewer = settings(max_examples=settings().max_examples // 3)
 """For laws that take seconds to try: a database each, and several batches."""
 
 
+@cache
+def profiles() -> Profiles:
+    """The shipped platforms, and one that has everything a profile may say."""
+    return load_profiles(Path(__file__).parent.parent / "profiles")
+
+
 class Stream:
     """A pipeline over one database that can be restarted."""
 
-    def __init__(self, folder: Path, lateness: timedelta = timedelta(days=7)) -> None:
+    def __init__(self, folder: Path, lateness: timedelta = timedelta(days=7), warn: timedelta | None = None) -> None:
         self._path = folder / "stream.duckdb"
         self._lateness = lateness
+        self._warn = warn
         self._start()
 
     @classmethod
     @contextmanager
-    def new(cls, lateness: timedelta = timedelta(days=7)) -> Iterator["Stream"]:
+    def new(cls, lateness: timedelta = timedelta(days=7), warn: timedelta | None = None) -> Iterator["Stream"]:
         """A stream in a folder in memory, where there is one: the laws are not about the disk."""
         folder = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
-        stream = cls(folder, lateness)
+        stream = cls(folder, lateness, warn)
         try:
             yield stream
         finally:
@@ -58,8 +69,8 @@ class Stream:
             shutil.rmtree(folder)
 
     def _start(self) -> None:
-        self.store = Store(self._path, copy_every_seconds=3600, extra_views=profile_views(PROFILES))
-        self.engine = Engine(self.store, PROFILES, self._lateness)
+        self.store = Store(self._path, copy_every_seconds=3600, extra_views=profile_views(profiles()))
+        self.engine = Engine(self.store, profiles(), self._lateness, warn=self._warn)
 
     def restart(self) -> None:
         self.store.close()
@@ -81,8 +92,7 @@ class Stream:
 
     def flags(self) -> set[Flag]:
         standing = self.store.flags().filter(pl.col("status") != "cleared")
-        columns = ("rule", "order_id", "carrier", "waybill_no", "violated_at", "status")
-        flags = [Flag(*row) for row in standing.select(columns).iter_rows()]
+        flags = [Flag(*row) for row in standing.select(Flag._fields).iter_rows()]
         assert len(flags) == len(set(flags)), "a flag stands twice"
         return set(flags)
 
@@ -101,7 +111,7 @@ def test_any_arrival_of_a_history_gives_the_flags_of_the_oracle(
         with Stream.new(timedelta(days=lateness_days)) as stream:
             for piece in pieces:
                 stream.restart() if isinstance(piece, Restart) else stream.feed(piece)
-            assert stream.flags() == judge(history)
+            assert stream.flags() == judge(history, platforms=EVERYWHERE)
             assert stream.fact_count() == len({content_of(event) for event in history})
 
 
@@ -131,7 +141,44 @@ def test_time_passing_alone_raises_what_the_oracle_raises_at_each_moment(
         for step in hours:
             clock += timedelta(hours=step)
             stream.engine.process(NOTHING, {}, clock)
-            assert stream.flags() == judge(history, clock)
+            assert stream.flags() == judge(history, clock, EVERYWHERE)
+
+
+WARN_HOURS = (1, 24, 48, 200)
+
+
+@fewer
+@given(st.data(), st.sampled_from(WARN_HOURS), st.lists(st.sampled_from((1, 23, 24, 47, 120)), max_size=4))
+def test_what_will_be_missed_soon_is_warned_of_until_it_is_met_or_missed(
+    data: st.DataObject, warn_hours: int, steps: list[int]
+) -> None:
+    """In any arrival, and as time passes: what is at risk at a moment are the obligations that the oracle finds then."""
+    history = data.draw(histories())
+    clock = max((received_at(event) for event in history), default=None)
+    with Stream.new(warn=timedelta(hours=warn_hours)) as stream:
+        for piece in data.draw(arrivals(history)):
+            stream.restart() if isinstance(piece, Restart) else stream.feed(piece)
+        assert stream.flags() == judge(history, platforms=EVERYWHERE, warn_hours=warn_hours)
+        for step in steps if clock is not None else ():
+            clock += timedelta(hours=step)
+            stream.engine.process(NOTHING, {}, clock)
+            assert stream.flags() == judge(history, clock, EVERYWHERE, warn_hours)
+
+
+@fewer
+@given(histories(), st.sampled_from(WARN_HOURS), instants())
+def test_a_warning_comes_and_goes_in_the_course_of_events(
+    history: list[Event], warn_hours: int, as_of: datetime
+) -> None:
+    """Events one by one, as they are received: after each, the flags are those that the oracle finds by then."""
+    known: list[Event] = []
+    with Stream.new(warn=timedelta(hours=warn_hours)) as stream:
+        for event in sorted(history, key=received_at):
+            if received_at(event) > as_of:
+                break
+            stream.feed([event])
+            known.append(event)
+            assert stream.flags() == judge(known, platforms=EVERYWHERE, warn_hours=warn_hours)
 
 
 @fewer
