@@ -112,7 +112,7 @@ RECIPIENTS: Final = (
 PLATFORMS: Final = ("wechat_channels", "douyin", "douyin", "elsewhere", "testmarket", "testmarket")
 CATEGORIES: Final = ("presale", "presale", "stock", "tiered", "special", "toys", "custom_made")
 REGIONS: Final = ("广东省", "440000", "440305", "广东省 深圳市", "北京市", "中山市", "湖北省仙桃市", "222400")
-"""Provinces, prefectures and counties that addresses lie in, in several spellings, and one that there is not."""
+"""Provinces, prefectures and counties that addresses lie in, in several spellings."""
 AFTERSALE_IDS: Final = ("r1", "r2")
 """Of every order: two orders may have cases of one id."""
 
