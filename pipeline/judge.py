@@ -43,7 +43,15 @@ class Judge:
         self._profiles = profiles
         self._editions = profiles.editions()
         self._settings = {code: [edition.rules[code] for edition in self._editions] for code in RULES}
-        self._excluded = [profiles.of(edition.platform).excluded_categories for edition in self._editions]
+        numbered = list(enumerate(self._editions))
+        self._promoted = [at for at, edition in numbered if edition.promotes_shipping]
+        self._shipping = {
+            (at, name): said for at, edition in numbered for name, said in edition.shipping_categories.items()
+        }
+        self._excluded = {
+            (at, name): True for at, edition in numbered for name in profiles.of(edition.platform).excluded_categories
+        }
+        self._categories = sorted({name for _, name in (*self._shipping, *self._excluded)})
 
     def verdicts(self, views: Views, facts: Facts, as_of: int | None, known: pl.DataFrame) -> Verdicts:
         """Judge `views` at the clock `as_of` (µs), and show the present evidence of the flags in `known` as well.
@@ -86,40 +94,26 @@ class Judge:
 
     def _by_profile(self, frame: pl.DataFrame, view: View, facts: Facts) -> pl.DataFrame:
         """Add `edition` and `excluded`, and let the category, then a promotion, say how long orders may take."""
-        frame = frame.with_columns(edition=self._edition(view, facts))
-        categories = facts.categories.find(
-            pl.DataFrame({"category": self._named_categories()}, schema=facts.categories.schema)
-        )
-        ids = dict(zip(self._named_categories(), categories.tolist(), strict=True))
+        ids = facts.categories.find(pl.DataFrame({"category": self._categories}, schema=facts.categories.schema))
+        id_of = dict(zip(self._categories, ids.tolist(), strict=True))
         key = pl.col("edition").cast(pl.Int64) * _CATEGORIES_MAX + pl.col("category")
 
         def of_category(values: Mapping[tuple[int, str], Any], dtype: pl.DataType) -> pl.Expr:
-            known = {at * _CATEGORIES_MAX + ids[name]: value for (at, name), value in values.items() if ids[name] >= 0}
-            if not known:
-                return pl.lit(None, dtype)
+            known = {
+                at * _CATEGORIES_MAX + id_of[name]: said for (at, name), said in values.items() if id_of[name] >= 0
+            }
             return key.replace_strict(list(known), list(known.values()), default=None, return_dtype=dtype)
 
-        excluded = {(at, name): True for at, names in enumerate(self._excluded) for name in names}
-        frame = frame.with_columns(excluded=of_category(excluded, pl.Boolean()).fill_null(value=False))
+        frame = frame.with_columns(edition=self._edition(view, facts))
+        frame = frame.with_columns(excluded=of_category(self._excluded, pl.Boolean()).fill_null(value=False))
         if view is not View.ORDER:
             return frame
-        shipping = {
-            (at, name): said for at, one in enumerate(self._editions) for name, said in one.shipping_categories.items()
-        }
-        hours_max = of_category({of: said.hours_max for of, said in shipping.items()}, pl.Int32())
-        hours = of_category({of: said.hours for of, said in shipping.items()}, pl.Int32())
+        hours_max = of_category({of: said.hours_max for of, said in self._shipping.items()}, pl.Int32())
+        hours = of_category({of: said.hours for of, said in self._shipping.items()}, pl.Int32())
         promised = pl.col("ship_within_hours")
         counts = promised.is_not_null() & (promised <= hours_max).fill_null(value=True)
-        promoted = [at for at, one in enumerate(self._editions) if one.promotes_shipping]
-        return frame.with_columns(
-            ship_within_hours=pl.when(~pl.col("edition").is_in(promoted)).then(
-                pl.when(counts).then(promised).otherwise(hours)
-            )
-        )
-
-    def _named_categories(self) -> list[str]:
-        named = {name for names in self._excluded for name in names}
-        return sorted(named.union(*(edition.shipping_categories for edition in self._editions)))
+        within = pl.when(counts).then(promised).otherwise(hours)
+        return frame.with_columns(ship_within_hours=pl.when(~pl.col("edition").is_in(self._promoted)).then(within))
 
     def _edition(self, view: View, facts: Facts) -> pl.Expr:
         """Return the position of the edition that judges a row: by platform, by the time of the act, by that of payment."""
