@@ -189,7 +189,7 @@ def test_the_columns_that_rules_see_are_the_columns_that_analysts_query(history:
         stream.feed(history)
         facts = stream.engine._facts
         every_order = pl.Series(range(len(facts.orders)), dtype=pl.Int32).to_numpy()
-        views = engine_module.condense(facts, every_order)
+        views = engine_module.condense(facts, every_order, stream.engine._judge.within_origin(facts))
         named = views.shipment.hstack(facts.orders.names(views.shipment["order"].to_numpy())).hstack(
             facts.waybills.names(views.shipment["waybill"].to_numpy())
         )
