@@ -338,8 +338,48 @@ def waybill_events(carrier: str, waybill_no: str) -> st.SearchStrategy[list[Even
         )
     )
     return several(
-        [(scan, (0, 1, 2, 3, 4)), (pickup, (0, 1, 1, 2)), (drop, (0, 0, 1)), (replacement, (0, 0, 0, 0, 1, 2))]
+        [(scan, (0, 1, 2, 3, 4)), (pickup, (0, 1, 1, 2)), (drop, (0, 0, 1)), (replacement, (0, 0, 0, 1, 1, 2))]
     )
+
+
+@st.composite
+def transfers(draw: st.DrawFn) -> list[Event]:
+    """Return the history of one parcel that changes hands once or more often, in few places and at few moments.
+
+    In the end each waybill is delivered abroad, at a time of its own: when the address was missed says which one counts.
+    """
+    few = st.builds(rfc3339, instants((1, 2)))
+    places = st.sampled_from(
+        (*LOCATIONS[:6], LOCATIONS[8], {"province": "广东省"}, {"province": "浙江省", "city": "杭州市"}, None)
+    )
+    payment = {"type": "order_paid", "occurred_at": rfc3339(START), "order_id": "a", "merchant_id": "m1"}
+    payment |= {
+        "address": ADDRESSES[0],
+        "platform": draw(st.sampled_from(("wechat_channels", "wechat_channels", "testmarket", "douyin"))),
+    }
+    carrier, waybill_no = draw(st.sampled_from(WAYBILLS[:2]))
+    upload = draw(event("waybill_uploaded", order_id="a", carrier=carrier, waybill_no=waybill_no, occurred_at=few))
+    parts: list[tuple[st.SearchStrategy[Event], tuple[int, ...]]] = []
+    for hour, waybill in enumerate(WAYBILLS[:3], 300):
+        old = {"carrier": waybill[0], "waybill_no": waybill[1], "occurred_at": few}
+        statuses = st.sampled_from(("picked_up", "info_received", "in_transit"))
+        parts.append((event("scan", **old, status=statuses, location=places), (0, 1, 2, 3)))
+        new = st.sampled_from(WAYBILLS[:3])
+        kinds = st.sampled_from((None, None, "transfer", "correction"))
+        replacement = new.flatmap(
+            lambda to, old=old, kinds=kinds: event(
+                "waybill_replaced",
+                **old,
+                new_carrier=to[0],
+                new_waybill_no=to[1],
+                kind=kinds,
+                location=places | st.none(),
+            )
+        )
+        parts.append((replacement, (0, 1, 1, 2)))
+        abroad = {"occurred_at": rfc3339(START + timedelta(hours=hour)), "location": {"country": "JP"}}
+        parts.append((event("scan", **old | abroad, status="delivered"), (1,)))
+    return without_contradictions([payment, upload, *draw(several(parts))])
 
 
 def several(parts: Iterable[tuple[st.SearchStrategy[Event], tuple[int, ...]]]) -> st.SearchStrategy[list[Event]]:

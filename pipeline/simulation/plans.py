@@ -152,8 +152,8 @@ def sold_in_advance(tell: Teller, order: Order) -> None:
 
 
 def shipped_by_tier(tell: Teller, order: Order) -> None:
-    """One of those that may take five days: shipped after two."""
-    order.category, order.within_hours = "tiered", None
+    """One of those that may take five days, or fifteen: shipped after two."""
+    order.category, order.within_hours = tell.dice.pick(("tiered", "special")), None
     uploaded = order.paid + tell.dice.between(49 * HOUR, 60 * HOUR)
     tell.ship(order, uploaded, uploaded + tell.dice.between(HOUR, 11 * HOUR))
 

@@ -4,6 +4,7 @@ Whatever the order, the repetitions, the batches, the restarts, and whatever has
 database are the flags of the oracle, and every fact is there once.
 """
 
+import itertools
 import json
 import shutil
 import tempfile
@@ -28,7 +29,7 @@ from pipeline.profile_views import profile_views
 from pipeline.profiles import load_profiles
 from pipeline.store import Offset, Store
 from schemas.frames import FACTS, RECORDS
-from tests.histories import Event, Restart, arrivals, content_of, histories, instants
+from tests.histories import START, Event, Restart, arrivals, content_of, histories, instants, transfers
 from tests.oracle import Flag, judge, received_at
 from tests.oracle_profiles import PLATFORMS, TESTMARKET
 
@@ -115,6 +116,18 @@ def test_any_arrival_of_a_history_gives_the_flags_of_the_oracle(
             assert stream.fact_count() == len({content_of(event) for event in history})
 
 
+@given(st.data())
+def test_the_waybill_that_counts_after_transfers_is_the_one_of_the_oracle(data: st.DataObject) -> None:
+    history = data.draw(transfers())
+    clock = START + timedelta(hours=data.draw(st.sampled_from((25, 26, 49, 1000))))
+    with Stream.new() as stream:
+        for piece in data.draw(arrivals(history)):
+            stream.restart() if isinstance(piece, Restart) else stream.feed(piece)
+        clock = max(clock, *map(received_at, history))
+        stream.engine.process(NOTHING, {}, clock)
+        assert stream.flags() == judge(history, clock, EVERYWHERE)
+
+
 @fewer
 @given(st.data())
 def test_facts_that_contradict_each_other_are_settled_alike_in_any_arrival(data: st.DataObject) -> None:
@@ -170,14 +183,13 @@ def test_what_will_be_missed_soon_is_warned_of_until_it_is_met_or_missed(
 def test_a_warning_comes_and_goes_in_the_course_of_events(
     history: list[Event], warn_hours: int, as_of: datetime
 ) -> None:
-    """Events one by one, as they are received: after each, the flags are those that the oracle finds by then."""
+    """Day by day, as events are received: after each day, the flags are those that the oracle finds by then."""
     known: list[Event] = []
+    received = sorted((event for event in history if received_at(event) <= as_of), key=received_at)
     with Stream.new(warn=timedelta(hours=warn_hours)) as stream:
-        for event in sorted(history, key=received_at):
-            if received_at(event) > as_of:
-                break
-            stream.feed([event])
-            known.append(event)
+        for _, day in itertools.groupby(received, lambda event: received_at(event).date()):
+            stream.feed(events := list(day))
+            known += events
             assert stream.flags() == judge(known, platforms=EVERYWHERE, warn_hours=warn_hours)
 
 
