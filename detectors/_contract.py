@@ -78,6 +78,8 @@ class DeadlineRule(Rule):
     """The column of what ends the obligation."""
     only: ClassVar[str | None] = None
     """The column that says whether the rule is about the row at all; None: it is about every row."""
+    ordinary: ClassVar[bool] = False
+    """Whether the rule is only about orders that the platform gives no shipping times of their own, by their category."""
     promised: ClassVar[str | None] = None
     """The column in which the order itself says how many hours it may take; null: the profile's limit."""
 

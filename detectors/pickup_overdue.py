@@ -7,7 +7,8 @@ class PickupOverdue(DeadlineRule):
     """No pickup scan within 72 h of the payment.
 
     Source: Douyin, shipping times: within 72 hours the uploaded number must have its first pickup scan. It is asked of each
-    uploaded waybill; an order without any is `late_shipment`. What is sent again for an after-sales case has its own times.
+    uploaded waybill; an order without any is `late_shipment`. These are the times of ordinary shipping: orders of a category with
+    shipping times of its own (阶梯发货), and what is sent again for an after-sales case, are not asked.
 
     Known blind spots:
         A pickup that the carrier reports late is flagged until the report comes, and cleared then.
@@ -18,4 +19,5 @@ class PickupOverdue(DeadlineRule):
     by_default = False
     start = "paid_at"
     only = "uploaded_for_order"
+    ordinary = True
     met = "picked_up_at"

@@ -15,6 +15,19 @@ from schemas.frames import TIME
 
 KEYS: Final = ("order", "waybill", "case")
 """What a flag is about, besides its rule; `NONE` where it is not about one."""
+_FLAGS: Final = pl.Schema(
+    {
+        **dict.fromkeys(KEYS, pl.Int32()),
+        "rule": pl.UInt8(),
+        "violated_at": TIME,
+        **dict.fromkeys(("at_risk", "exempt"), pl.Boolean()),
+        "evidence": pl.String(),
+        **dict.fromkeys(("platform", "merchant"), pl.Int32()),
+        **dict.fromkeys(("clause", "severity", "compensation_percent", "compensation_yuan"), pl.String()),
+        "judged": pl.Boolean(),
+        **dict.fromkeys(("lifted_at", "extended_to"), TIME),
+    }
+)
 _CATEGORIES_MAX: Final = 2**31
 """More than the ids of categories: `edition * _CATEGORIES_MAX + category` is a key of its own."""
 
@@ -59,9 +72,11 @@ class Judge:
         `facts` gives the names behind the ids in the views; `known` has `KEYS` and `rule`.
         """
         clock = pl.lit(as_of, pl.Int64).cast(TIME)
-        flags, due = [], [views.order.select("order", due=pl.lit(NEVER))]
+        flags, due = [_FLAGS.to_frame()], [views.order.select("order", due=pl.lit(NEVER))]
         for view in View:
             frame: pl.DataFrame = getattr(views, view)
+            if not len(frame):
+                continue
             rules = {code: rule for code, rule in RULES.items() if rule.view is view}
             frame, given = self._asked(self._by_profile(frame, view, facts), rules, views.exemptions, clock)
             waiting = pl.min_horizontal(pl.col(_due(code)) for code in rules).to_physical().fill_null(NEVER)
@@ -74,7 +89,8 @@ class Judge:
                 if code in rules:
                     asked = present.filter(pl.col(code).is_null()).join(known.filter(rule=nth), on=KEYS, how="semi")
                     rows = pl.concat([violated.filter(pl.col(code).is_not_null()), asked])
-                    flags.append(self._flags(rows, code, given[code]))
+                    if len(rows):
+                        flags.append(self._flags(rows, code, given[code]))
         return Verdicts(pl.concat(flags), pl.concat(due).group_by("order").agg(pl.col("due").min()))
 
     # What the profile says of each row
@@ -93,7 +109,7 @@ class Judge:
         )
 
     def _by_profile(self, frame: pl.DataFrame, view: View, facts: Facts) -> pl.DataFrame:
-        """Add `edition` and `excluded`, and let the category, then a promotion, say how long orders may take."""
+        """Add `edition`, `excluded` and `category_hours`, and let category and promotion say how long orders may take."""
         ids = facts.categories.find(pl.DataFrame({"category": self._categories}, schema=facts.categories.schema))
         id_of = dict(zip(self._categories, ids.tolist(), strict=True))
         key = pl.col("edition").cast(pl.Int64) * _CATEGORIES_MAX + pl.col("category")
@@ -105,14 +121,15 @@ class Judge:
             return key.replace_strict(list(known), list(known.values()), default=None, return_dtype=dtype)
 
         frame = frame.with_columns(edition=self._edition(view, facts))
-        frame = frame.with_columns(excluded=of_category(self._excluded, pl.Boolean()).fill_null(value=False))
+        hours = of_category({of: said.hours for of, said in self._shipping.items()}, pl.Int32())
+        excluded = of_category(self._excluded, pl.Boolean()).fill_null(value=False)
+        frame = frame.with_columns(excluded=excluded, category_hours=hours)
         if view is not View.ORDER:
             return frame
         hours_max = of_category({of: said.hours_max for of, said in self._shipping.items()}, pl.Int32())
-        hours = of_category({of: said.hours for of, said in self._shipping.items()}, pl.Int32())
         promised = pl.col("ship_within_hours")
         counts = promised.is_not_null() & (promised <= hours_max).fill_null(value=True)
-        within = pl.when(counts).then(promised).otherwise(hours)
+        within = pl.when(counts).then(promised).otherwise(pl.col("category_hours"))
         return frame.with_columns(ship_within_hours=pl.when(~pl.col("edition").is_in(self._promoted)).then(within))
 
     def _edition(self, view: View, facts: Facts) -> pl.Expr:
@@ -147,24 +164,31 @@ class Judge:
     ) -> tuple[pl.DataFrame, dict[str, Given]]:
         """Return `frame` with each rule's answers, and what each rule was given.
 
-        A rule that counts from another's deadline comes after it: `RULES` is in that order.
+        Rules that count on another's deadline are asked after those that do not.
         """
         given: dict[str, Given] = {}
-        for code, rule in rules.items():
-            limit = self._per_edition(code, _limit, pl.Duration("us"))
-            given[code] = Given(limit, pl.lit(None, TIME), clock)
-            judged = self._per_edition(code, lambda said: said.enabled, pl.Boolean()) & ~pl.col("excluded")
-            frame = frame.with_columns(judged.alias(_judged(code)))
-            # Exemptions of a period are for what was due, or else violated, in it.
-            moment = (
-                rule.unmoved_deadline(given[code]) if isinstance(rule, DeadlineRule) else rule.violated_at(given[code])
+        frame = frame.with_columns(self._asks(code).alias(_judged(code)) for code in rules)
+        for counts_on in (False, True):
+            asked = {code: rule for code, rule in rules.items() if (_after(rule) is not None) is counts_on}
+            for code in asked:
+                plain = Given(self._per_edition(code, _limit, pl.Duration("us")), pl.lit(None, TIME), clock)
+                frame, given[code] = _with_exemptions(frame, code, exemptions, plain)
+            frame = frame.with_columns(
+                rule.deadline(given[code]).alias(deadline_of(code))
+                for code, rule in asked.items()
+                if isinstance(rule, DeadlineRule)
             )
-            frame, extended_to = _with_exemptions(frame, code, exemptions, moment)
-            given[code] = given[code]._replace(extended_to=extended_to)
-            if isinstance(rule, DeadlineRule):
-                frame = frame.with_columns(rule.deadline(given[code]).alias(deadline_of(code)))
+        spared = [_exempt(code) for code in rules if _exempt(code) not in frame.columns]
+        frame = frame.with_columns(pl.lit(value=False).alias(name) for name in spared)
         answers = [answer for code, rule in rules.items() for answer in self._answers(code, rule, given[code])]
         return frame.with_columns(answers), given
+
+    def _asks(self, code: str) -> pl.Expr:
+        """Return whether the rule `code` is asked about a row."""
+        asks = self._per_edition(code, lambda said: said.enabled, pl.Boolean()) & ~pl.col("excluded")
+        rule = RULES[code]
+        ordinary = isinstance(rule, DeadlineRule) and rule.ordinary
+        return asks & pl.col("category_hours").is_null() if ordinary else asks
 
     def _answers(self, code: str, rule: Rule, given: Given) -> Iterable[pl.Expr]:
         """Return the time of the violation (or of the deadline that is near), whether it is only near, and when to look again."""
@@ -220,16 +244,19 @@ def _holds(edition: Edition, view: View) -> pl.Expr:
 
 
 def _with_exemptions(
-    frame: pl.DataFrame, code: str, exemptions: pl.DataFrame, moment: pl.Expr
-) -> tuple[pl.DataFrame, pl.Expr]:
-    """Add whether the rule `code` is exempt, and return to when its deadlines are moved."""
+    frame: pl.DataFrame, code: str, exemptions: pl.DataFrame, given: Given
+) -> tuple[pl.DataFrame, Given]:
+    """Add, where there are any, whether a row is exempt from the rule `code`; give the rule to when its deadlines are moved."""
     bit = 1 << list(RULES).index(code)
     of_rule = exemptions.filter((pl.col("rules") & pl.lit(bit, pl.UInt64)) != 0) if len(exemptions) else exemptions
     if not len(of_rule):
-        return frame.with_columns(pl.lit(value=False).alias(_exempt(code))), pl.lit(None, TIME)
-    extended = f"{code}!extended_to"
+        return frame, given
+    rule = RULES[code]
+    # Exemptions of a period are for what was due, or else violated, in it.
+    moment = rule.unmoved_deadline(given) if isinstance(rule, DeadlineRule) else rule.violated_at(given)
     begun = (pl.col("applies_from") <= pl.col("moment")).fill_null(pl.col("applies_from").is_null())
     not_over = (pl.col("moment") <= pl.col("applies_until")).fill_null(pl.col("applies_until").is_null())
+    extended = f"{code}!extended_to"
     frame = frame.with_row_index("row")
     by_row = (
         frame.select("row", "order", moment=moment)
@@ -239,7 +266,12 @@ def _with_exemptions(
         .agg(pl.col("extended_to").is_null().any().alias(_exempt(code)), pl.col("extended_to").max().alias(extended))
     )
     frame = frame.join(by_row, on="row", how="left").drop("row")
-    return frame.with_columns(pl.col(_exempt(code)).fill_null(value=False)), pl.col(extended)
+    frame = frame.with_columns(pl.col(_exempt(code)).fill_null(value=False))
+    return frame, given._replace(extended_to=pl.col(extended))
+
+
+def _after(rule: Rule) -> str | None:
+    return rule.after if isinstance(rule, DeadlineRule) else None
 
 
 def _exempt(code: str) -> str:

@@ -69,6 +69,7 @@ def _deadlines(code: str, rule: DeadlineRule, editions: tuple[Edition, ...]) -> 
     """Return a query with one row per order, shipment or case that has the obligation, met or not."""
     subjects, about = _SUBJECTS[rule.view]
     promised = "NULL::INTEGER" if rule.promised is None else rule.promised
+    ordinary = " AND by_category.hours IS NULL" if rule.ordinary else ""
     return f"""
     WITH subject AS (
         SELECT platform, merchant_id, order_id, {about}, category, {promised} AS promised, {_started(rule)} AS started,
@@ -77,7 +78,7 @@ def _deadlines(code: str, rule: DeadlineRule, editions: tuple[Edition, ...]) -> 
         WHERE {rule.only or "true"}
     ),
     unmoved AS (
-        SELECT subject.*, said.clause, said.enabled AND excluded IS NOT true AS enabled,
+        SELECT subject.*, said.clause, said.enabled AND excluded IS NOT true{ordinary} AS enabled,
                started + to_microseconds(({_hours(rule)} * 3600000000)::BIGINT) AS due
         FROM subject JOIN ({_settings(code, editions)}) AS said USING (edition)
         LEFT JOIN by_category ON by_category.edition = subject.edition AND by_category.category = subject.category

@@ -411,9 +411,10 @@ def unable_to_ship(order: Order) -> Due | None:
 
 
 def pickup_overdue(shipment: Shipment) -> Due | None:
-    """Douyin: Missed(paid + 72 h, P), of what was not sent again. Violated at: the deadline."""
+    """Douyin: Missed(paid + 72 h, P), of ordinary shipping and of what was not sent again. Violated at: the deadline."""
     paid = shipment.order.paid
-    asked = paid is not None and not shipment.sent_again
+    of_category = (shipment.order.category or "") in shipment.terms.categories
+    asked = paid is not None and not shipment.sent_again and not of_category
     return shipment.due("pickup_overdue", paid, shipment.picked_up) if asked else None
 
 

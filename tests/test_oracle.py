@@ -306,6 +306,12 @@ def test_a_pickup_more_than_72_hours_after_the_payment_is_overdue_on_douyin(plat
     assert violations("pickup_overdue", *events, scan("picked_up", 72 * H + US)) == violated
 
 
+@pytest.mark.parametrize(("category", "judged"), [("toys", True), ("tiered", False), ("special", False)])
+def test_orders_with_shipping_times_of_their_own_have_no_72_hours_until_the_pickup(category, judged):
+    events = [paid(platform="douyin", category=category), uploaded(60 * H)]
+    assert violations("pickup_overdue", *events, as_of=100 * H) == ([72 * H] if judged else [])
+
+
 @pytest.mark.parametrize(("platform", "judged"), [("douyin", True), ("wechat_channels", False), ("elsewhere", False)])
 def test_a_parcel_that_reaches_no_hub_within_24_hours_of_its_pickup_is_overdue_on_douyin(platform, judged):
     events = [paid(platform=platform), uploaded(1 * H), scan("picked_up", 3 * H), scan("in_transit", 4 * H)]

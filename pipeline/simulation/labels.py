@@ -14,6 +14,8 @@ _AT_HUB: Final = {"arrived_at_facility", "departed_facility", "out_for_delivery"
 _BACK: Final = {"returning", "returned"}
 _DROPS: Final = ("out_for_delivery", "available_for_pickup", "delivered")
 _REUSE_WINDOW: Final = 720 * HOUR
+_OWN_TIMES: Final = {"tiered", "special"}
+"""Categories on Douyin to which the 72 hours until the pickup do not apply."""
 _NOT_JUDGED: Final = {("wechat_channels", category) for category in ("custom_made", "bulky", "preorder", "second_hand")}
 
 
@@ -130,7 +132,7 @@ class _Judge:
 
         picked_up = first(lambda scan: scan.status == "picked_up")
         yield from missed("no_pickup_scan", uploaded + DAY, picked_up)
-        if self._on_douyin and not again:
+        if self._on_douyin and not again and self._order.category not in _OWN_TIMES:
             yield from missed("pickup_overdue", self._order.paid + 72 * HOUR, picked_up)
         if picked_up is None:
             return
