@@ -284,7 +284,8 @@ def test_an_exemption_of_many_reaches_flagged_orders_that_have_left_memory(
 def test_cases_of_an_order_that_nobody_paid_wait_without_a_warning() -> None:
     day = datetime.fromisoformat("2026-11-01T10:00:00+08:00")
     opened = [
-        event("aftersale_opened", day, order_id="a", aftersale_id=case, kind="refund_only") for case in ("r1", "r2")
+        event("aftersale_opened", day, order_id="a", aftersale_id=case) | {"kind": "refund_only"}
+        for case in ("r1", "r2")
     ]
     with Stream.new(warn=timedelta(hours=1)) as stream:
         stream.feed(opened)
