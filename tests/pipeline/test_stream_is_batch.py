@@ -291,3 +291,55 @@ def test_cases_of_an_order_that_nobody_paid_wait_without_a_warning() -> None:
         stream.feed(opened)
         stream.engine.process(NOTHING, {}, day + timedelta(hours=47, minutes=30))
         assert stream.flags() == set()
+
+
+@pytest.mark.parametrize("microseconds", [-1, 0, 1])
+@pytest.mark.parametrize("end", ["applies_from", "applies_until"])
+def test_a_period_includes_both_its_ends_to_the_microsecond(end: str, microseconds: int) -> None:
+    day = datetime.fromisoformat("2026-11-01T10:00:00+08:00")
+    paid = event("order_paid", day, order_id="a", platform="wechat_channels", merchant_id="m")
+    late = event("waybill_uploaded", day + timedelta(days=20), order_id="a", carrier="zto", waybill_no="1")
+    bound = (day + timedelta(hours=48, microseconds=microseconds)).isoformat()
+    exemption = event("exemption_granted", day, merchant_id="m", rules=["late_shipment"]) | {end: bound}
+    covered = microseconds <= 0 if end == "applies_from" else microseconds >= 0
+    with Stream.new() as stream:
+        stream.feed([paid, late, exemption])
+        (flag,) = (flag for flag in stream.flags() if flag.rule == "late_shipment")
+        assert flag.status == ("exempt" if covered else "open")
+
+
+def test_a_region_closed_afterwards_excuses_whom_it_held_up_and_nobody_else() -> None:
+    day = datetime.fromisoformat("2026-11-01T10:00:00+08:00")
+    places = {"a": "河南省 郑州市", "b": "广东省 深圳市", "c": "河南省洛阳市洛龙区某路1号"}
+    paid = [
+        event("order_paid", day, order_id=n, platform="elsewhere", merchant_id="m") | {"address": {"text": place}}
+        for n, place in places.items()
+    ]
+    tick = event("order_cancelled", day + timedelta(hours=49), order_id="z")
+    moved = event("address_changed", day + timedelta(hours=50), order_id="c", address={"text": "北京市海淀区"})
+    closed = event("exemption_granted", day + timedelta(hours=60), region="河南省", rules=["*"])
+    with Stream.new() as stream:
+        for batch in ([*paid, tick], [moved], [closed]):
+            stream.feed(batch)
+        assert {(flag.order_id, flag.status) for flag in stream.flags()} == {
+            ("a", "exempt"),
+            ("b", "open"),
+            ("c", "open"),
+        }
+
+
+def test_the_last_place_before_a_transfer_may_be_seen_at_its_very_moment() -> None:
+    day = datetime.fromisoformat("2026-11-01T10:00:00+08:00")
+    paid = event("order_paid", day, order_id="a", platform="wechat_channels", merchant_id="m")
+    upload = event("waybill_uploaded", day, order_id="a", carrier="zto", waybill_no="1")
+
+    def seen(hours: float, status: str, city: str) -> Event:
+        told = {"carrier": "zto", "waybill_no": "1", "status": status, "location": {"city": city}}
+        return event("scan", day + timedelta(hours=hours), **told)
+
+    old = [seen(1, "picked_up", "杭州市"), seen(5, "in_transit", "深圳市"), seen(6, "delivered", "深圳市")]
+    handed = event("waybill_replaced", day + timedelta(hours=5), carrier="zto", waybill_no="1", new_carrier="sf")
+    tick = event("order_cancelled", day + timedelta(hours=30), order_id="z")
+    with Stream.new() as stream:
+        stream.feed([paid, upload, *old, handed | {"new_waybill_no": "2"}, tick])
+        assert stream.flags() == set()  # out of the province: the old number counts on, and it was picked up
