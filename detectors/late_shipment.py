@@ -6,9 +6,10 @@ from detectors._contract import DeadlineRule, View
 class LateShipment(DeadlineRule):
     """No waybill uploaded within the promised time after the payment.
 
-    The promise is the order's `ship_within_hours`, else the platform's default (48 h).
+    The first of these that there is: the limit of a promotion, the order's `ship_within_hours` (unless it is longer than its
+    category may promise), the hours of its category, the platform's default (48 h).
 
-    Source: WeChat Channels 2.3.1 and 3.1.1; Douyin, shipping times (48 h).
+    Source: WeChat Channels 2.3.1 to 2.3.4 and 3.1.1; Douyin, shipping times (48 h, 阶梯发货, special categories).
     """
 
     view = View.ORDER

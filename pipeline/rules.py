@@ -52,7 +52,8 @@ def _check(path: Path) -> int:
     try:
         profile = parse_profile(path.read_text("utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
-        sys.stderr.write(f"parcelwatch: {path}: {error}\n")
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        sys.stderr.write(f"parcelwatch: {path}: cannot be read: {reason}\n")
         return 1
     except ProfileError as error:
         for problem in error.problems:
