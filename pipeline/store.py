@@ -127,7 +127,8 @@ class Store:
             self._lock_fd = lock(self.path)
             undo.callback(os.close, self._lock_fd)
             _wait_for_orphaned_copy(self.copy_path)
-            self._connection, self.healed = open_database(self.path, _ddl())
+            # Views and all: the first copy is made of this, before any checkpoint of ours.
+            self._connection, self.healed = open_database(self.path, _ddl(_views(extra_views)))
             undo.callback(self._connection.close)
             _upgrade(self._connection)
             create_views(self._connection, extra_views)
@@ -431,8 +432,8 @@ class Store:
 
 def create_views(connection: duckdb.DuckDBPyConnection, extra_sql: str = "") -> None:
     """Create the views of `views.sql` and those of `extra_sql`, unless the database has exactly these already."""
-    text = files("pipeline").joinpath("views.sql").read_text("utf-8") + extra_sql
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    text = _views(extra_sql)
+    digest = _digest(text)
     if connection.execute("SELECT views FROM parcelwatch").fetchall() == [(digest,)]:
         return
     connection.begin()
@@ -451,12 +452,24 @@ _TABLES: Final[Mapping[str, Mapping[str, pl.DataType | type[pl.DataType]]]] = {
 }
 
 
-def _ddl() -> str:
-    statements = [
+def _views(extra_sql: str) -> str:
+    return files("pipeline").joinpath("views.sql").read_text("utf-8") + extra_sql
+
+
+def _digest(views: str) -> str:
+    return hashlib.sha256(views.encode()).hexdigest()
+
+
+def _table_statements() -> list[str]:
+    return [
         f"CREATE TABLE {table} ({', '.join(f'{name} {_sql_type(name, kind)}' for name, kind in columns.items())});"
         for table, columns in _TABLES.items()
     ]
-    return "\n".join([*statements, f"INSERT INTO parcelwatch VALUES ({FORMAT}, NULL, NULL);"])
+
+
+def _ddl(views: str) -> str:
+    about = f"INSERT INTO parcelwatch VALUES ({FORMAT}, '{_digest(views)}', NULL);"
+    return "\n".join([*_table_statements(), about, views])
 
 
 def _upgrade(connection: duckdb.DuckDBPyConnection) -> None:
@@ -468,7 +481,7 @@ def _upgrade(connection: duckdb.DuckDBPyConnection) -> None:
     ).fetchall()
     tables = {table for table, _ in known}
     connection.begin()
-    for statement in _ddl().splitlines()[:-1]:
+    for statement in _table_statements():
         if statement.split()[2] not in tables:
             connection.execute(statement).fetchall()
     for table, columns in _TABLES.items():

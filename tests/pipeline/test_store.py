@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from pipeline import healing
+from pipeline.reading import query
 from pipeline.store import Offset, Store, StoreError, StoreLockedError
 from schemas.frames import FACTS, FLAG_LOG
 from tests.pipeline.store_rows import T0, at, commit, facts, flags, letters
@@ -457,6 +459,14 @@ def test_more_views_can_be_added_and_replaced(path: Path) -> None:
 
 
 # Who may open it, and what it says if not
+
+
+def test_the_first_copy_of_a_new_database_can_be_asked_already(path: Path) -> None:
+    with Store(path, extra_views="CREATE OR REPLACE VIEW mine AS SELECT 7 AS seven;") as store:
+        deadline = time.monotonic() + 30
+        while not store.copy_path.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert query(path, "SELECT seven FROM mine WHERE NOT EXISTS (FROM flags)").frame.rows() == [(7,)]
 
 
 def test_a_second_writer_is_told_who_has_the_file(store: Store) -> None:
