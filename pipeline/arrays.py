@@ -1,6 +1,7 @@
 """Columns that grow, keys as dense numbers, and rows chained by owner: what the facts in memory are made of.
 
-Everything works on whole batches; no call loops over rows in Python.
+Everything works on whole batches; no call loops over rows in Python. All that is held lies in `Table`s, which `tables` names, so
+that memory can be written to a file as it is, and read back.
 """
 
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 
 Ints = npt.NDArray[np.int32]
 Hashes = npt.NDArray[np.uint64]
@@ -19,13 +21,13 @@ NONE: Final = -1
 ABSENT: Final = -2
 """The id of a key whose facts have left memory: known, but only the database has them."""
 
-_FREE: Final = -3
-_LINKS_WALKED_MAX: Final = 64
-"""Beyond this many steps along chains, one scan over the owner column is cheaper (a number that thousands share)."""
+_SLOTS_MIN: Final = 1024
+_NULL: Final = 0xFF
+"""A byte that no text has: alone it stands for null."""
 
 
 class Table:
-    """Rows in columns that grow by doubling; rows are only ever added, or filtered all at once."""
+    """Rows in columns that grow; rows are only ever added, or filtered all at once."""
 
     def __init__(self, columns: Mapping[str, npt.DTypeLike]) -> None:
         self._columns: dict[str, npt.NDArray[Any]] = {name: np.empty(0, kind) for name, kind in columns.items()}
@@ -50,6 +52,15 @@ class Table:
         self._length = end
         return np.arange(start, end, dtype=np.int32)
 
+    def widen(self, name: str, kind: npt.DTypeLike) -> None:
+        """Give the column `name` another type, which can hold all its values."""
+        self._columns[name] = self._columns[name].astype(kind)
+
+    def fill(self, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take `columns`, all of one length, for what is held."""
+        self._columns = {name: columns[name] for name in self._columns}
+        self._length = len(next(iter(self._columns.values())))
+
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the columns."""
@@ -59,23 +70,95 @@ class Table:
         """Return `rows` of the columns `names` (all, if none is given), in that order."""
         return pl.DataFrame({name: self[name][rows] for name in names or self._columns})
 
-    def size_bytes(self) -> int:
-        """Return the memory held, bytes."""
-        return sum(column.nbytes for column in self._columns.values())
+
+Tables = dict[str, Table]
+
+
+def prefixed(name: str, tables: Tables) -> Tables:
+    """Return `tables` under longer names."""
+    return {f"{name}.{inner}": table for inner, table in tables.items()}
+
+
+class Index:
+    """Dense ids for 64-bit hashes: an open-addressing table of ids, probed for whole arrays at once."""
+
+    def __init__(self) -> None:
+        self._hashes = Table({"hash": np.uint64})
+        self._slots = Table({"id": np.int32})
+        self._slots.append({"id": NONE}, _SLOTS_MIN)
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    @property
+    def hashes(self) -> Hashes:
+        """The hashes by id."""
+        return self._hashes["hash"]
+
+    def find(self, hashes: Hashes) -> Ints:
+        """Return the id of each hash, or `NONE`."""
+        found = np.full(len(hashes), NONE, np.int32)
+        if not len(self):
+            return found
+        slots, known = self._slots["id"], self.hashes
+        todo, slot = np.arange(len(hashes)), self._first_slot(hashes)
+        step = 0
+        while todo.size:
+            ids = slots[slot]
+            taken = ids != NONE
+            same = taken & (known[ids] == hashes[todo])
+            found[todo[same]] = ids[same]
+            on = taken & ~same
+            step += 1
+            todo, slot = todo[on], (slot[on] + step) & (len(slots) - 1)
+        return found
+
+    def add(self, hashes: Hashes) -> Ints:
+        """Give ids to `hashes`, which are distinct and have none yet, and return them."""
+        ids = self._hashes.append({"hash": hashes}, len(hashes))
+        slots = len(self._slots)
+        while len(self) * 3 > slots * 2:
+            slots *= 2
+        if slots > len(self._slots):
+            self._slots = Table({"id": np.int32})
+            self._slots.append({"id": NONE}, slots)
+            self._put(np.arange(len(self), dtype=np.int32))
+        else:
+            self._put(ids)
+        return ids
+
+    def tables(self) -> Tables:
+        """Return all that is held."""
+        return {"hashes": self._hashes, "slots": self._slots}
+
+    def _put(self, ids: Ints) -> None:
+        slots = self._slots["id"]
+        slot = self._first_slot(self.hashes[ids])
+        step = 0
+        while ids.size:
+            free = slots[slot] == NONE
+            # Several may claim one slot: the last to write has it, the others see that and go on.
+            slots[slot[free]] = ids[free]
+            lost = slots[slot] != ids
+            step += 1
+            ids, slot = ids[lost], (slot[lost] + step) & (len(slots) - 1)
+
+    def _first_slot(self, hashes: Hashes) -> npt.NDArray[np.int64]:
+        return (hashes & np.uint64(len(self._slots) - 1)).astype(np.int64)
 
 
 class Chains:
-    """The rows of each owner, as linked lists through the table: `head[owner]`, then `previous[row]`."""
+    """The rows of each owner, as linked lists through a table: `head[owner]`, then `previous[row]`."""
 
     def __init__(self) -> None:
         self._head = Table({"row": np.int32})
-        self._rows = Table({"previous": np.int32, "owner": np.int32})
+        self._rows = Table({"previous": np.int32})
 
     def append(self, owners: Ints, owners_count: int) -> None:
         """Chain the rows just added to the table, which `owners` own; `owners_count` owners exist by now."""
         if (missing := owners_count - len(self._head)) > 0:
             self._head.append({"row": NONE}, missing)
-        rows = self._rows.append({"previous": NONE, "owner": owners}, len(owners))
+        rows = self._rows.append({"previous": NONE}, len(owners))
         if not len(rows):
             return
         order = np.argsort(owners, kind="stable")
@@ -86,90 +169,129 @@ class Chains:
         last = np.r_[first[1:], True]
         head[owner[last]] = row[last]
 
+    def owned(self, owners: Ints) -> tuple[Ints, Ints]:
+        """Return all rows of `owners` (distinct; those that own nothing are fine), in no particular order, after their owners."""
+        head, previous = self._head["row"], self._rows["previous"]
+        owner = owners[owners < len(head)]
+        row = head[owner]
+        found = [(owner[:0], row[:0])]
+        while row.size:
+            some = row >= 0
+            owner, row = owner[some], row[some]
+            found.append((owner, row))
+            row = previous[row]
+        return np.concatenate([one for one, _ in found]), np.concatenate([one for _, one in found])
+
     def rows(self, owners: Ints) -> Ints:
         """Return all rows of `owners` (distinct; those that own nothing are fine), in no particular order."""
-        head, previous = self._head["row"], self._rows["previous"]
-        at = head[owners[owners < len(head)]]
-        found = []
-        for _ in range(_LINKS_WALKED_MAX):
-            at = at[at >= 0]
-            if not at.size:
-                break
-            found.append(at)
-            at = previous[at]
-        else:
-            at = at[at >= 0]
-            if at.size:
-                long = np.unique(self._rows["owner"][at])
-                collected = np.concatenate(found)
-                found = [collected[~np.isin(self._rows["owner"][collected], long)]]
-                found.append(np.flatnonzero(np.isin(self._rows["owner"], long)).astype(np.int32))
-        return np.concatenate(found) if found else np.empty(0, np.int32)
+        return self.owned(owners)[1]
 
-    def size_bytes(self) -> int:
-        """Return the memory held, bytes."""
-        return self._head.size_bytes() + self._rows.size_bytes()
+    def owners(self) -> Ints:
+        """Return the owner of each row."""
+        owner, row = self.owned(np.arange(len(self._head), dtype=np.int32))
+        owners = np.empty(len(self._rows), np.int32)
+        owners[row] = owner
+        return owners
+
+    def tables(self) -> Tables:
+        """Return all that is held."""
+        return {"head": self._head, "rows": self._rows}
 
 
-class Slots:
-    """An open-addressing hash table from 64-bit hashes to 32-bit values, probed for whole arrays at once."""
+class SparseChains:
+    """As `Chains`, where few of many owners own anything."""
 
-    def __init__(self, capacity: int = 1024) -> None:
-        self._hashes = np.zeros(capacity, np.uint64)
-        self._values = np.full(capacity, _FREE, np.int32)
-        self._used = 0
+    def __init__(self) -> None:
+        self._owners = Index()
+        self._chains = Chains()
+
+    def append(self, owners: Ints) -> None:
+        """Chain the rows just added to the table, which `owners` own."""
+        keys = owners.astype(np.uint64)
+        new = np.unique(keys[self._owners.find(keys) == NONE])
+        self._owners.add(new)
+        self._chains.append(self._owners.find(keys), len(self._owners))
+
+    def owned(self, owners: Ints) -> tuple[Ints, Ints]:
+        """Return all rows of `owners` (distinct; those that own nothing are fine), in no particular order, after their owners."""
+        found, rows = self._chains.owned(self._found(owners))
+        owner: Ints = self._owners.hashes[found].astype(np.int32)
+        return owner, rows
+
+    def rows(self, owners: Ints) -> Ints:
+        """Return all rows of `owners` (distinct; those that own nothing are fine), in no particular order."""
+        return self._chains.rows(self._found(owners))
+
+    def _found(self, owners: Ints) -> Ints:
+        found = self._owners.find(owners.astype(np.uint64))
+        own: Ints = found[found != NONE]
+        return own
+
+    def tables(self) -> Tables:
+        """Return all that is held."""
+        return prefixed("owners", self._owners.tables()) | prefixed("chains", self._chains.tables())
+
+
+class Texts:
+    """Many short texts, or nulls, packed one after the other."""
+
+    def __init__(self) -> None:
+        self._ends = Table({"end": np.uint32})
+        self._bytes = Table({"byte": np.uint8})
 
     def __len__(self) -> int:
-        return self._used
+        return len(self._ends)
 
-    def get(self, hashes: Hashes) -> Ints:
-        """Return the value of each hash, or `NONE`."""
-        values = np.full(len(hashes), NONE, np.int32)
-        todo = np.arange(len(hashes))
-        slot = self._first_slot(hashes)
-        while todo.size:
-            value, same = self._values[slot], self._hashes[slot] == hashes[todo]
-            hit = (value != _FREE) & same
-            values[todo[hit]] = value[hit]
-            on = (value != _FREE) & ~same
-            todo, slot = todo[on], self._next_slot(slot[on])
-        return values
+    def append(self, texts: pl.Series) -> None:
+        """Add `texts` (String)."""
+        array = texts.to_arrow(compat_level=pl.CompatLevel.oldest())
+        lengths = texts.str.len_bytes().fill_null(1).to_numpy().astype(np.int64)
+        _, offsets, data = array.buffers()
+        start, end = np.frombuffer(offsets, np.int64)[array.offset :][[0, len(array)]]
+        content = np.frombuffer(data, np.uint8)[start:end] if data is not None else np.empty(0, np.uint8)
+        if texts.null_count():
+            # Nulls are empty there.
+            at = (np.cumsum(lengths) - lengths)[texts.is_null().to_numpy()]
+            content = np.insert(content, at - np.arange(len(at)), _NULL)
+        self._add(content, lengths)
 
-    def put(self, hashes: Hashes, values: Ints) -> None:
-        """Set the values of distinct `hashes`."""
-        while (self._used + len(hashes)) * 2 > len(self._hashes):
-            self._grow()
-        todo = np.arange(len(hashes))
-        slot = self._first_slot(hashes)
-        while todo.size:
-            free = self._values[slot] == _FREE
-            # Several keys may claim one slot: the last to write has it, the others see that and go on.
-            self._hashes[slot[free]] = hashes[todo[free]]
-            self._values[slot[free]] = values[todo[free]]
-            own = self._hashes[slot] == hashes[todo]
-            self._values[slot[own]] = values[todo[own]]
-            self._used += int(np.count_nonzero(own & free))
-            todo, slot = todo[~own], self._next_slot(slot[~own])
+    def gather(self, ids: Ints) -> pl.Series:
+        """Return the texts at `ids`; null where an id is below 0."""
+        known = ids >= 0
+        at = ids[known].astype(np.int64)
+        lengths, starts = np.zeros(len(ids), np.int64), np.zeros(len(ids), np.int64)
+        if len(at):
+            ends = self._ends["end"]
+            starts[known] = np.where(at > 0, ends[at - 1], 0)
+            lengths[known] = ends[at] - starts[known]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        data = self._bytes["byte"][np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])]
+        if len(at):
+            null = known & (lengths == 1)
+            null[null] = data[offsets[:-1][null]] == _NULL
+            known &= ~null
+        valid = pa.py_buffer(np.packbits(known, bitorder="little"))
+        array = pa.LargeStringArray.from_buffers(len(ids), pa.py_buffer(offsets), pa.py_buffer(data), valid)
+        return pl.Series(array, dtype=pl.String)
 
-    def items(self) -> tuple[Hashes, Ints]:
-        """Return all hashes and their values."""
-        full = self._values != _FREE
-        return self._hashes[full], self._values[full]
+    def kept(self, keep: Bools) -> "Texts":
+        """Return the texts of which `keep` (by id) holds."""
+        kept = Texts()
+        ends = self._ends["end"].astype(np.int64)
+        lengths = ends - np.append(0, ends)[:-1]
+        kept._add(self._bytes["byte"][np.repeat(keep, lengths)], lengths[keep])
+        return kept
 
-    def size_bytes(self) -> int:
-        """Return the memory held, bytes."""
-        return self._hashes.nbytes + self._values.nbytes
+    def _add(self, content: npt.NDArray[np.uint8], lengths: npt.NDArray[np.int64]) -> None:
+        ends = len(self._bytes) + np.cumsum(lengths)
+        if len(ends) and ends[-1] > np.iinfo(np.uint32).max:
+            self._ends.widen("end", np.int64)
+        self._bytes.append({"byte": content}, len(content))
+        self._ends.append({"end": ends}, len(ends))
 
-    def _grow(self) -> None:
-        hashes, values = self.items()
-        self.__init__(len(self._hashes) * 2)  # type: ignore[misc]  # a fresh, larger table
-        self.put(hashes, values)
-
-    def _first_slot(self, hashes: Hashes) -> npt.NDArray[np.int64]:
-        return (hashes & np.uint64(len(self._hashes) - 1)).astype(np.int64)
-
-    def _next_slot(self, slot: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        return (slot + 1) & (len(self._hashes) - 1)
+    def tables(self) -> Tables:
+        """Return all that is held."""
+        return {"ends": self._ends, "bytes": self._bytes}
 
 
 class Keys:
@@ -180,60 +302,62 @@ class Keys:
 
     def __init__(self, *columns: str) -> None:
         self.schema = pl.Schema(dict.fromkeys(columns, pl.String()))
-        self._slots = Slots()
-        self._names = self.schema.to_frame()
-        self._hashes = Table({"hash": np.uint64})
+        self._index = Index()
+        self._texts = {name: Texts() for name in columns}
+        self._absent = Table({"hash": np.uint64})
+        """Sorted."""
 
     def __len__(self) -> int:
-        return len(self._hashes)
+        return len(self._index)
 
     def find(self, keys: pl.DataFrame) -> Ints:
         """Return the id of each row of `keys`: an id, `ABSENT` or `NONE`."""
-        return self._slots.get(self._hash(keys))
+        hashes = self._hash(keys)
+        ids = self._index.find(hashes)
+        if len(absent := self._absent["hash"]):
+            at = np.minimum(np.searchsorted(absent, hashes), len(absent) - 1)
+            ids[(ids == NONE) & (absent[at] == hashes)] = ABSENT
+        return ids
 
     def add(self, keys: pl.DataFrame) -> Ints:
         """Return the id of each row of `keys`, giving new ids to those that have none here."""
         hashes = self._hash(keys)
-        ids = self._slots.get(hashes)
-        if (ids < 0).any():
-            new, first = np.unique(hashes[ids < 0], return_index=True)
-            new_ids = self._hashes.append({"hash": new}, len(new))
-            self._slots.put(new, new_ids)
-            self._names = self._names.vstack(
-                keys.select(pl.col(self.schema.names()).gather(np.flatnonzero(ids < 0)[first]))
-            )
-            if self._names.n_chunks() > 32:  # noqa: PLR2004  gathering from many chunks is slow
-                self._names = self._names.rechunk()
-            ids = self._slots.get(hashes)
+        ids = self._index.find(hashes)
+        unknown = np.flatnonzero(ids == NONE)
+        if unknown.size:
+            new, first, which = np.unique(hashes[unknown], return_index=True, return_inverse=True)
+            ids[unknown] = self._index.add(new)[which]
+            for name, texts in self._texts.items():
+                texts.append(keys[name].gather(unknown[first]))
         return ids
 
     def names(self, ids: Ints) -> pl.DataFrame:
         """Return the keys of `ids`, in that order; an id below 0 gives nulls."""
-        if not len(self._names):
-            return self.schema.to_frame().clear(len(ids))
-        at = pl.Series(ids).cast(pl.Int64).replace(NONE, None)
-        return self._names.select(pl.all().gather(at))
-
-    def forget(self, keys: pl.DataFrame) -> None:
-        """Note keys that only the database has, without giving them ids."""
-        hashes = np.unique(self._hash(keys))
-        unknown = hashes[self._slots.get(hashes) == NONE]
-        self._slots.put(unknown, np.full(len(unknown), ABSENT, np.int32))
+        return pl.DataFrame({name: texts.gather(ids) for name, texts in self._texts.items()}, schema=self.schema)
 
     def kept(self, keep: Bools) -> "Keys":
         """Return the keys of which `keep` (by id) holds, renumbered in order; the others become `ABSENT`."""
         kept = Keys(*self.schema)
-        hashes, _ = self._slots.items()
-        kept._slots.put(hashes, np.full(len(hashes), ABSENT, np.int32))
-        rows = np.flatnonzero(keep)
-        ids = kept._hashes.append({"hash": self._hashes["hash"][rows]}, len(rows))
-        kept._slots.put(self._hashes["hash"][rows], ids)
-        kept._names = self._names.select(pl.all().gather(rows)).rechunk()
+        kept._index.add(self._index.hashes[keep])
+        for name, texts in self._texts.items():
+            kept._texts[name] = texts.kept(keep)
+        absent = np.union1d(self._absent["hash"], self._index.hashes[~keep])
+        kept._absent.append({"hash": absent}, len(absent))
         return kept
 
-    def size_bytes(self) -> int:
-        """Return the memory held, bytes."""
-        return self._slots.size_bytes() + self._hashes.size_bytes() + int(self._names.estimated_size())
+    def drop(self, keys: pl.DataFrame) -> None:
+        """Know nothing any more of `keys` that are `ABSENT`."""
+        left = np.setdiff1d(self._absent["hash"], self._hash(keys), assume_unique=False)
+        self._absent = Table({"hash": np.uint64})
+        self._absent.append({"hash": left}, len(left))
+
+    def tables(self) -> Tables:
+        """Return all that is held."""
+        texts = [prefixed(name, texts.tables()) for name, texts in self._texts.items()]
+        tables = prefixed("index", self._index.tables()) | {"absent": self._absent}
+        for more in texts:
+            tables |= more
+        return tables
 
     def _hash(self, keys: pl.DataFrame) -> Hashes:
         columns = [pl.col(name) for name in self.schema]

@@ -15,7 +15,7 @@ from pipeline.transfers import in_force_within_origin
 from schemas.events import AftersaleAnswer, AftersaleKind
 from schemas.frames import TIME
 
-_PAID, _CANCELLED, _ADDRESS_CHANGED, _EXEMPTED = range(len(KINDS))
+_PAID, _CANCELLED, _ADDRESS_CHANGED = range(len(KINDS))
 _STATUS: Final = {name: code for code, name in enumerate(STATUSES)}
 _DROP_CODES: Final = [_STATUS[name] for name in DROPS]
 _TIE: Final = len(DROPS)
@@ -65,9 +65,7 @@ def condense(facts: Facts, orders: Ints, within_origin: pl.Expr = _NOWHERE) -> V
     by_order = in_view.join(first_uploads, on="order", how="left")
 
     scanned = _scanned(facts, uploads.join(by_order.select("order", "platform"), on="order"), within_origin)
-    scans = facts.scans.frame(
-        facts.scans_by_waybill.rows(scanned["scanned"].unique().to_numpy()), "waybill", "at", "status", "place"
-    )
+    scans = facts.scans_of(scanned["scanned"].unique().to_numpy())
     places = facts.places.resolved.with_row_index("place_id").with_columns(pl.col("place_id").cast(pl.Int32))
     trajectories, pickups = _trajectories(scans, places)
     shipment = (
@@ -79,7 +77,7 @@ def condense(facts: Facts, orders: Ints, within_origin: pl.Expr = _NOWHERE) -> V
         .with_columns(pl.col("turned_back").fill_null(value=False))
     )
     pickup = shipment.join(pickups, on="scanned", how="left")
-    return Views(by_order, shipment, pickup, _cases(facts, by_order), _exemptions(facts, order_facts, by_order))
+    return Views(by_order, shipment, pickup, _cases(facts, by_order), _exemptions(facts, orders, by_order))
 
 
 def _scanned(facts: Facts, uploads: pl.DataFrame, within_origin: pl.Expr) -> pl.DataFrame:
@@ -134,7 +132,8 @@ def _orders(facts: pl.DataFrame, orders: Ints) -> pl.DataFrame:
 
 
 def _hours() -> pl.Expr:
-    return pl.when(pl.col("ship_within_hours") != NONE).then(pl.col("ship_within_hours")).alias("ship_within_hours")
+    hours = pl.col("ship_within_hours")
+    return pl.when(hours != NONE).then(hours).cast(pl.Int32).alias("ship_within_hours")
 
 
 def _cases(facts: Facts, orders: pl.DataFrame) -> pl.DataFrame:
@@ -177,10 +176,10 @@ def _cases(facts: Facts, orders: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _exemptions(facts: Facts, order_facts: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
-    """Return the exemptions of `orders`, each order's own and those that it comes under."""
+def _exemptions(facts: Facts, ids: Ints, orders: pl.DataFrame) -> pl.DataFrame:
+    """Return the exemptions of `orders` (with these `ids`), each order's own and those that it comes under."""
     what = ("order", "rules", _time("extended_to"), _time("applies_from"), _time("applies_until"))
-    own = order_facts.filter(pl.col("kind") == _EXEMPTED).select(what)
+    own = facts.own_exemptions.frame(facts.exemptions_by_order.rows(ids)).select(what)
     if not len(facts.exemptions):
         return own
     of_many = pl.DataFrame({name: facts.exemptions[name] for name in facts.exemptions.names})

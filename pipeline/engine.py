@@ -160,7 +160,7 @@ class Engine:
             flags[name][old["row"].to_numpy()] = old[name].to_numpy()
         new = columns.filter(pl.col("row").is_null())
         flags.append({name: new[name].to_numpy() for name in flags.names}, len(new))
-        self._facts.flags_by_order.append(new["order"].to_numpy(), len(self._facts.orders))
+        self._facts.flags_by_order.append(new["order"].to_numpy())
 
     def _as_log(self, changed: pl.DataFrame, now: int) -> pl.DataFrame:
         facts, at = self._facts, pl.lit(now).cast(TIME)

@@ -14,7 +14,7 @@ import polars as pl
 
 from detectors import RULES
 from detectors._facts import STATUSES
-from pipeline.arrays import ABSENT, NONE, Bools, Chains, Ints, Keys, Table
+from pipeline.arrays import ABSENT, NONE, Bools, Chains, Ints, Keys, SparseChains, Table
 from pipeline.places import Places, squash
 from schemas.events import AftersaleAnswer, AftersaleKind, ReplacementKind
 from schemas.frames import FACTS
@@ -26,7 +26,7 @@ NEVER: Final = np.iinfo(np.int64).max
 UNKNOWN: Final = np.iinfo(np.int64).min
 """No time given."""
 
-KINDS: Final = ("order_paid", "order_cancelled", "address_changed", "exemption_granted")
+KINDS: Final = ("order_paid", "order_cancelled", "address_changed")
 CASE_KINDS: Final = (
     "aftersale_opened",
     "aftersale_answered",
@@ -41,33 +41,31 @@ FLAG_STATUSES: Final = ("open", "cleared", "exempt", "at_risk", "averted")
 """`averted`: it was at risk, never violated, and is nothing any more."""
 RULE_CODES: Final = tuple(RULES)
 
+# Times are µs since 1970; `due` and `touched` are whole seconds, rounded down: who is due too early is judged once more in vain.
+# A digest of 32 bits is compared within one owner and moment only.
 _ORDER_FACTS: Final = {
     "order": np.int32,
     "kind": np.uint8,
     "at": np.int64,
-    "digest": np.uint64,
+    "digest": np.uint32,
     "platform": np.int32,
     "merchant": np.int32,
-    "ship_within_hours": np.int32,
+    "ship_within_hours": np.int16,
     "category": np.int32,
     "place": np.int32,
-    "name": np.uint64,
-    "phone": np.uint64,
-    "address": np.uint64,
-    "rules": np.uint64,
-    "extended_to": np.int64,
-    "applies_from": np.int64,
-    "applies_until": np.int64,
+    **dict.fromkeys(("name", "phone", "address"), np.uint32),
 }
-_UPLOADS: Final = {"order": np.int32, "waybill": np.int32, "case": np.int32, "at": np.int64, "digest": np.uint64}
-_SCANS: Final = {"waybill": np.int32, "at": np.int64, "status": np.uint8, "place": np.int32, "digest": np.uint64}
+_PERIOD: Final = {"rules": np.uint64, **dict.fromkeys(("extended_to", "applies_from", "applies_until"), np.int64)}
+_OWN_EXEMPTIONS: Final = {"order": np.int32, "at": np.int64, "digest": np.uint32, **_PERIOD}
+_UPLOADS: Final = {"order": np.int32, "waybill": np.int32, "case": np.int32, "at": np.int64, "digest": np.uint32}
+_SCANS: Final = {"at": np.int64, "status": np.uint8, "place": np.int32, "digest": np.uint32}
 _REPLACEMENTS: Final = {
     "waybill": np.int32,
     "new": np.int32,
     "at": np.int64,
     "correction": np.bool_,
     "place": np.int32,
-    "digest": np.uint64,
+    "digest": np.uint32,
 }
 _CASE_FACTS: Final = {
     "order": np.int32,
@@ -75,16 +73,13 @@ _CASE_FACTS: Final = {
     "kind": np.uint8,
     "word": np.uint8,
     "at": np.int64,
-    "digest": np.uint64,
+    "digest": np.uint32,
 }
 _EXEMPTIONS: Final = {
     "platform": np.int32,
     "merchant": np.int32,
     "division": np.int32,
-    "rules": np.uint64,
-    "extended_to": np.int64,
-    "applies_from": np.int64,
-    "applies_until": np.int64,
+    **_PERIOD,
     "digest": np.uint64,
 }
 _FLAGS: Final = {
@@ -97,6 +92,8 @@ _FLAGS: Final = {
     "detected_at": np.int64,
     "evidence": np.uint64,
 }
+_SECOND: Final = 1_000_000
+_SECONDS_NEVER: Final = np.iinfo(np.uint32).max
 
 
 class Touched(NamedTuple):
@@ -122,17 +119,18 @@ class Facts:
         self.cases = Keys("order_id", "aftersale_id")
         self.places = Places()
         self.order_facts, self.facts_by_order = Table(_ORDER_FACTS), Chains()
+        self.own_exemptions, self.exemptions_by_order = Table(_OWN_EXEMPTIONS), SparseChains()
         self.uploads, self.uploads_by_order, self.uploads_by_waybill = Table(_UPLOADS), Chains(), Chains()
         self.scans, self.scans_by_waybill = Table(_SCANS), Chains()
         self.replacements = Table(_REPLACEMENTS)
-        self.replacements_by_old, self.replacements_by_new = Chains(), Chains()
-        self.case_facts, self.cases_by_order = Table(_CASE_FACTS), Chains()
+        self.replacements_by_old, self.replacements_by_new = SparseChains(), SparseChains()
+        self.case_facts, self.cases_by_order = Table(_CASE_FACTS), SparseChains()
         self.case_state = Table({"order": np.int32})
         self.exemptions = Table(_EXEMPTIONS)
         """Of many orders each, by what they have in common. All of them stay: they are few, and new orders may come under them."""
-        self.flags, self.flags_by_order = Table(_FLAGS), Chains()
-        self.order_state = Table({"due": np.int64, "touched": np.int64})
-        self.waybill_state = Table({"replaced_by": np.int32, "touched": np.int64})
+        self.flags, self.flags_by_order = Table(_FLAGS), SparseChains()
+        self.order_state = Table({"due": np.uint32, "touched": np.uint32})
+        self.waybill_state = Table({"replaced_by": np.int32, "touched": np.uint32})
 
     def missing(self, facts: Mapping[str, pl.DataFrame]) -> tuple[pl.Series, pl.DataFrame]:
         """Return the order ids and waybills of `facts` whose own facts are in the database only."""
@@ -181,12 +179,13 @@ class Facts:
         touched = Touched(*(np.unique(np.concatenate(ids)) for ids in (orders, waybills, identities)))
         self._grow_state()
         for state, ids in ((self.order_state, touched.orders), (self.waybill_state, touched.waybills)):
-            state["touched"][ids] = np.maximum(state["touched"][ids], now)
+            state["touched"][ids] = np.maximum(state["touched"][ids], _seconds(now))
         return new, touched
 
     def orders_due(self, clock: int) -> Ints:
         """Return the orders with a deadline that `clock` (µs) has passed."""
-        return np.flatnonzero(self.order_state["due"] < clock).astype(np.int32)
+        due = self.order_state["due"]
+        return np.flatnonzero((due <= _seconds(clock - 1)) & (due != _SECONDS_NEVER)).astype(np.int32)
 
     def orders_to_judge(self, touched: Touched) -> Ints:
         """Return the orders whose flags may differ by what was `touched`."""
@@ -207,9 +206,14 @@ class Facts:
             return waybills
         return follow(waybills, self.waybill_state["replaced_by"].__getitem__)
 
+    def scans_of(self, waybills: Ints) -> pl.DataFrame:
+        """Return the scans of `waybills` (distinct): `waybill`, `at`, `status`, `place`."""
+        owners, rows = self.scans_by_waybill.owned(waybills)
+        return self.scans.frame(rows, "at", "status", "place").insert_column(0, pl.Series("waybill", owners))
+
     def set_due(self, orders: Ints, due: Times) -> None:
         """Note when each of `orders` has to be judged again."""
-        self.order_state["due"][orders] = due
+        self.order_state["due"][orders] = np.where(due == NEVER, _SECONDS_NEVER, _seconds(due))
 
     def restore_flags(self, flags: pl.DataFrame) -> None:
         """Take the current flags of live orders from the database (`FLAG_LOG` rows)."""
@@ -229,15 +233,16 @@ class Facts:
         }
         self._grow_state()
         self.flags.append(rows, len(flags))
-        self.flags_by_order.append(owners, len(self.orders))
+        self.flags_by_order.append(owners)
 
     def forget_before(self, before: int) -> "Facts":
         """Return these facts without the subjects not heard of since `before` (µs) that wait for nothing.
 
         Orders and waybills that uploads or replacements link leave together or not at all.
         """
-        keep_order = (self.order_state["due"] != NEVER) | (self.order_state["touched"] >= before)
-        keep_waybill = self.waybill_state["touched"] >= before
+        since = _seconds(before)
+        keep_order = (self.order_state["due"] != _SECONDS_NEVER) | (self.order_state["touched"] >= since)
+        keep_waybill = self.waybill_state["touched"] >= since
         links = (
             (keep_order, self.uploads["order"], keep_waybill, self.uploads["waybill"]),
             (keep_waybill, self.replacements["waybill"], keep_waybill, self.replacements["new"]),
@@ -264,10 +269,14 @@ class Facts:
         }
 
     def _add_order_facts(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Ints]:
-        owners = self.orders.add(frame)
-        digest = _digest(frame)
-        new = self._unknown(owners, digest, self.order_facts, self.facts_by_order)
-        frame, owners, digest = frame.filter(new), owners[new], digest[new]
+        exempts = frame["type"] == "exemption_granted"
+        parts = [self._add_facts_of_orders(frame.filter(~exempts))]
+        if exempts.any():
+            parts.append(self._add_own_exemptions(frame.filter(exempts)))
+        return pl.concat([part for part, _ in parts]), np.concatenate([owners for _, owners in parts])
+
+    def _add_facts_of_orders(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Ints]:
+        frame, owners, digest = self._unknown(frame, self.orders, self.order_facts, self.facts_by_order)
         address = squash(
             pl.concat_str("province", "city", "district", "detail", "place_text", ignore_nulls=True, separator="")
         )
@@ -284,17 +293,21 @@ class Facts:
             "name": _hash_or_0(frame.select(pl.col("name_hash"))),
             "phone": _hash_or_0(frame.select(pl.col("phone_hash"))),
             "address": _hash_or_0(frame.select(address)),
-            "rules": _rule_bits(frame["rules"]),
-            **{name: _micros(frame[name]) for name in ("extended_to", "applies_from", "applies_until")},
         }
         self.order_facts.append(rows, len(frame))
         self.facts_by_order.append(owners, len(self.orders))
         return self._located(frame, rows), owners
 
+    def _add_own_exemptions(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Ints]:
+        frame, owners, digest = self._unknown(frame, self.orders, self.own_exemptions, self.exemptions_by_order)
+        rows = {"order": owners, "at": _micros(frame["occurred_at"]), "digest": digest, **_period(frame)}
+        self.own_exemptions.append(rows, len(frame))
+        self.exemptions_by_order.append(owners)
+        return frame, owners
+
     def _add_uploads(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Ints, Ints]:
-        orders, waybills, digest = self.orders.add(frame), self.waybills.add(frame), _digest(frame)
-        new = self._unknown(orders, digest, self.uploads, self.uploads_by_order)
-        frame, orders, waybills, digest = frame.filter(new), orders[new], waybills[new], digest[new]
+        frame, orders, digest = self._unknown(frame, self.orders, self.uploads, self.uploads_by_order)
+        waybills = self.waybills.add(frame)
         rows: dict[str, npt.ArrayLike] = {
             "order": orders,
             "waybill": waybills,
@@ -308,11 +321,8 @@ class Facts:
         return frame, orders, waybills
 
     def _add_scans(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Ints]:
-        owners, digest = self.waybills.add(frame), _digest(frame)
-        new = self._unknown(owners, digest, self.scans, self.scans_by_waybill)
-        frame, owners, digest = frame.filter(new), owners[new], digest[new]
+        frame, owners, digest = self._unknown(frame, self.waybills, self.scans, self.scans_by_waybill)
         rows: dict[str, npt.ArrayLike] = {
-            "waybill": owners,
             "at": _micros(frame["occurred_at"]),
             "status": _code(frame["status"], STATUSES),
             "place": self.places.add(frame, scanned=True),
@@ -323,10 +333,8 @@ class Facts:
         return self._located(frame, rows), owners
 
     def _add_replacements(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Ints]:
-        old, digest = self.waybills.add(frame), _digest(frame)
+        frame, old, digest = self._unknown(frame, self.waybills, self.replacements, self.replacements_by_old)
         following = self.waybills.add(frame.select(carrier="new_carrier", waybill_no="new_waybill_no"))
-        new = self._unknown(old, digest, self.replacements, self.replacements_by_old)
-        frame, old, following, digest = frame.filter(new), old[new], following[new], digest[new]
         placed: dict[str, npt.ArrayLike] = {
             "waybill": old,
             "new": following,
@@ -336,8 +344,8 @@ class Facts:
             "digest": digest,
         }
         self.replacements.append(placed, len(frame))
-        self.replacements_by_old.append(old, len(self.waybills))
-        self.replacements_by_new.append(following, len(self.waybills))
+        self.replacements_by_old.append(old)
+        self.replacements_by_new.append(following)
         self._grow_state()
         rows = self.replacements.frame(self.replacements_by_old.rows(np.unique(old)), "waybill", "new", "at")
         names = self.waybills.names(rows["new"].to_numpy())
@@ -351,9 +359,7 @@ class Facts:
         return frame.with_columns(division=division.set(division == 0, None))
 
     def _add_case_facts(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Ints]:
-        orders, digest = self.orders.add(frame), _digest(frame)
-        new = self._unknown(orders, digest, self.case_facts, self.cases_by_order)
-        frame, orders, digest = frame.filter(new), orders[new], digest[new]
+        frame, orders, digest = self._unknown(frame, self.orders, self.case_facts, self.cases_by_order)
         words = pl.coalesce("kind", "answer").fill_null(CASE_WORDS[0])
         rows: dict[str, npt.ArrayLike] = {
             "order": orders,
@@ -364,7 +370,7 @@ class Facts:
             "digest": digest,
         }
         self.case_facts.append(rows, len(frame))
-        self.cases_by_order.append(orders, len(self.orders))
+        self.cases_by_order.append(orders)
         return frame, orders
 
     def _case_ids(self, frame: pl.DataFrame, orders: Ints) -> Ints:
@@ -389,8 +395,7 @@ class Facts:
             "platform": _where_given(self.platforms.add, frame, "platform"),
             "merchant": _where_given(self.merchants.add, frame, "merchant_id"),
             "division": frame["division"].fill_null(NONE).to_numpy(),
-            "rules": _rule_bits(frame["rules"]),
-            **{name: _micros(frame[name]) for name in ("extended_to", "applies_from", "applies_until")},
+            **_period(frame),
             "digest": digest[new],
         }
         added = self.exemptions.frame(self.exemptions.append(rows, len(frame)))
@@ -408,19 +413,27 @@ class Facts:
         return frame, np.unique(np.concatenate(touched))
 
     @staticmethod
-    def _unknown(owners: Ints, digest: npt.NDArray[np.uint64], table: Table, chains: Chains) -> npt.NDArray[np.bool_]:
-        """Return which rows are facts seen for the first time: neither in the table nor earlier among these."""
-        new = pl.Series(digest).is_first_distinct().to_numpy(writable=True)
-        known = pl.Series(table["digest"][chains.rows(np.unique(owners))])
-        if len(known):
-            new &= ~pl.Series(digest).is_in(known.implode()).to_numpy()
-        return new
+    def _unknown(
+        frame: pl.DataFrame, owners: Keys, table: Table, chains: Chains | SparseChains
+    ) -> tuple[pl.DataFrame, Ints, npt.NDArray[np.uint32]]:
+        """Return the rows of `frame` that are neither in the table nor earlier in the frame, their owners and digests."""
+        ids, digest = owners.add(frame), (_digest(frame) >> np.uint64(32)).astype(np.uint32)
+        fact = pl.Series(_mixed(ids, digest, _micros(frame["occurred_at"])))
+        new = fact.is_first_distinct()
+        owner, rows = chains.owned(np.unique(ids))
+        if rows.size:
+            known = pl.Series(_mixed(owner, table["digest"][rows], table["at"][rows]))
+            new &= ~fact.is_in(known.implode())
+        if new.all():
+            return frame, ids, digest
+        kept = new.to_numpy()
+        return frame.filter(new), ids[kept], digest[kept]
 
     def _grow_state(self) -> None:
         if (count := len(self.orders) - len(self.order_state)) > 0:
-            self.order_state.append({"due": NEVER, "touched": UNKNOWN}, count)
+            self.order_state.append({"due": _SECONDS_NEVER, "touched": 0}, count)
         if (count := len(self.waybills) - len(self.waybill_state)) > 0:
-            self.waybill_state.append({"replaced_by": NONE, "touched": UNKNOWN}, count)
+            self.waybill_state.append({"replaced_by": NONE, "touched": 0}, count)
 
     def _only(self, keep_order: Bools, keep_waybill: Bools) -> "Facts":
         kept = Facts()
@@ -439,7 +452,11 @@ class Facts:
         kept.case_state = _filtered(self.case_state, keep_case, by_order)
         kept.case_facts = _filtered(self.case_facts, keep_order[self.case_facts["order"]], by_order, by_case)
         kept.uploads = _filtered(self.uploads, keep_order[self.uploads["order"]], by_order, by_waybill, by_case)
-        kept.scans = _filtered(self.scans, keep_waybill[self.scans["waybill"]], by_waybill)
+        kept.own_exemptions = _filtered(self.own_exemptions, keep_order[self.own_exemptions["order"]], by_order)
+        scanned = self.scans_by_waybill.owners()
+        keep_scan = keep_waybill[scanned]
+        kept.scans = _filtered(self.scans, keep_scan)
+        kept.scans_by_waybill.append(new_waybill[scanned[keep_scan]], len(kept.waybills))
         kept_replacements = keep_waybill[self.replacements["waybill"]]
         kept.replacements = _filtered(self.replacements, kept_replacements, by_waybill, ("new", new_waybill))
         kept.flags = _filtered(self.flags, keep_order[self.flags["order"]], by_order, by_waybill, by_case)
@@ -447,13 +464,16 @@ class Facts:
             (kept.facts_by_order, kept.order_facts, "order", kept.orders),
             (kept.uploads_by_order, kept.uploads, "order", kept.orders),
             (kept.uploads_by_waybill, kept.uploads, "waybill", kept.waybills),
-            (kept.scans_by_waybill, kept.scans, "waybill", kept.waybills),
-            (kept.replacements_by_old, kept.replacements, "waybill", kept.waybills),
-            (kept.replacements_by_new, kept.replacements, "new", kept.waybills),
-            (kept.cases_by_order, kept.case_facts, "order", kept.orders),
-            (kept.flags_by_order, kept.flags, "order", kept.orders),
         ):
             chains.append(table[owner], len(owners))
+        for sparse, table, owner in (
+            (kept.exemptions_by_order, kept.own_exemptions, "order"),
+            (kept.replacements_by_old, kept.replacements, "waybill"),
+            (kept.replacements_by_new, kept.replacements, "new"),
+            (kept.cases_by_order, kept.case_facts, "order"),
+            (kept.flags_by_order, kept.flags, "order"),
+        ):
+            sparse.append(table[owner])
         return kept
 
 
@@ -481,7 +501,7 @@ def lie_in(divisions: Ints, regions: Ints | int) -> Bools:
 
 _NO_IDS: Final = np.empty(0, np.int32)
 _TABLE_OF: Final = {
-    **dict.fromkeys(KINDS, "order_facts"),
+    **dict.fromkeys((*KINDS, "exemption_granted"), "order_facts"),
     **dict.fromkeys(("waybill_uploaded", "resend_shipped"), "uploads"),
     "scan": "scans",
     "waybill_replaced": "replacements",
@@ -522,9 +542,25 @@ def _code(values: pl.Series, names: tuple[str, ...]) -> npt.NDArray[np.uint8]:
     return values.replace_strict(names, range(len(names)), return_dtype=pl.UInt8).to_numpy()
 
 
-def _hash_or_0(column: pl.DataFrame) -> npt.NDArray[np.uint64]:
+def _seconds(time: Times | int) -> npt.NDArray[np.uint32]:
+    """Return whole seconds, as near to `time` (µs) as such a column holds."""
+    return np.clip(np.floor_divide(time, _SECOND), 0, _SECONDS_NEVER - 1).astype(np.uint32)
+
+
+def _mixed(owner: Ints, digest: npt.NDArray[np.uint32], at: Times) -> npt.NDArray[np.uint64]:
+    """Return what tells facts of any owners and moments from each other."""
+    fact = (owner.astype(np.uint64) << np.uint64(32)) | digest
+    return fact ^ (at.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+
+
+def _hash_or_0(column: pl.DataFrame) -> npt.NDArray[np.uint32]:
     text = column.to_series()
-    return text.hash(seed=1).set(text.is_null(), 0).to_numpy()
+    return (text.hash(seed=1).set(text.is_null(), 0).to_numpy() >> np.uint64(32)).astype(np.uint32)
+
+
+def _period(exemptions: pl.DataFrame) -> dict[str, npt.ArrayLike]:
+    times = {name: _micros(exemptions[name]) for name in ("extended_to", "applies_from", "applies_until")}
+    return {"rules": _rule_bits(exemptions["rules"]), **times}
 
 
 def _where_given(add: Callable[[pl.DataFrame], Ints], frame: pl.DataFrame, column: str) -> Ints:

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from pipeline.arrays import ABSENT, NONE, Ints, Keys, Slots
+from pipeline.arrays import NONE, Index, Ints, Keys, Table
 from places.resolving import KEY, RESOLVED, reduced, resolve
 
 _WHERE: Final = ("province", "city", "district")
@@ -29,7 +29,8 @@ class Places:
     """
 
     def __init__(self) -> None:
-        self._seen = {scanned: Slots() for scanned in (False, True)}
+        self._seen = {scanned: (Index(), Table({"place": np.int32})) for scanned in (False, True)}
+        """By the hash of what was written, the id of the place: `NONE` if that says nothing."""
         self._keys = Keys(*KEY)
         self.resolved = pl.DataFrame(schema=RESOLVED)
         """`RESOLVED`, by id."""
@@ -49,22 +50,23 @@ class Places:
         return ids
 
     def _ids(self, written: pl.DataFrame, *, scanned: bool) -> Ints:
-        seen = self._seen[scanned]
+        seen, places = self._seen[scanned]
         hashes = written.select(pl.struct(pl.all()).hash(seed=4).alias("hash"))["hash"].to_numpy()
-        ids = seen.get(hashes)
+        ids = seen.find(hashes)
         if (unseen := np.flatnonzero(ids == NONE)).size:
             if len(seen) > _SEEN_MAX:
-                seen = self._seen[scanned] = Slots()
+                self._seen[scanned] = Index(), Table({"place": np.int32})
+                return self._ids(written, scanned=scanned)
             new, first, again = np.unique(hashes[unseen], return_index=True, return_inverse=True)
-            new_ids = self._read(written[unseen[first]], scanned=scanned)
-            seen.put(new, new_ids)
-            ids[unseen] = new_ids[again]
-        return np.where(ids == ABSENT, NONE, ids)  # ABSENT: seen before, and says nothing.
+            places.append({"place": self._read(written[unseen[first]], scanned=scanned)}, len(new))
+            ids[unseen] = seen.add(new)[again]
+        found: Ints = places["place"][ids]
+        return found
 
     def _read(self, written: pl.DataFrame, *, scanned: bool) -> Ints:
         keys = reduced(written, scanned=scanned)
         told = keys.select(pl.any_horizontal(pl.all().is_not_null())).to_series()
-        ids = np.full(len(keys), ABSENT, np.int32)
+        ids = np.full(len(keys), NONE, np.int32)
         ids[told.to_numpy()] = self._keys.add(keys.filter(told))
         if (known := len(self.resolved)) < len(self._keys):
             new = np.arange(known, len(self._keys), dtype=np.int32)

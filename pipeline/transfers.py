@@ -32,9 +32,7 @@ def _next_within_origin(facts: Facts, waybills: Ints) -> Ints:
     replacements = replacements.with_columns(
         division=pl.Series(facts.places.divisions_of(replacements["place"].to_numpy()))
     )
-    scans = facts.scans.frame(
-        facts.scans_by_waybill.rows(replacements["waybill"].unique().to_numpy()), "waybill", "at", "status", "place"
-    )
+    scans = facts.scans_of(replacements["waybill"].unique().to_numpy())
     scans = scans.with_columns(division=pl.Series(facts.places.divisions_of(scans["place"].to_numpy())))
     scans = scans.filter(pl.col("division") > 0)
     started = (

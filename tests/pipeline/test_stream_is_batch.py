@@ -24,7 +24,6 @@ from detectors._profiles import Profiles
 from pipeline import engine as engine_module
 from pipeline.decode import Decoder
 from pipeline.engine import NOTHING, Engine
-from pipeline.facts import NEVER
 from pipeline.profile_views import profile_views
 from pipeline.profiles import load_profiles
 from pipeline.store import Offset, Store
@@ -208,10 +207,12 @@ def test_the_columns_that_rules_see_are_the_columns_that_analysts_query(history:
         ours = named.select(SHIPMENT).sort(SHIPMENT[:3])
         theirs = stream.store.sql("FROM shipments").select(SHIPMENT).sort(SHIPMENT[:3])
         assert ours.rows() == theirs.rows()
-        waiting = facts.orders.names(every_order).with_columns(due=pl.Series(facts.order_state["due"][every_order]))
-        at_risk = stream.store.sql("SELECT order_id, epoch_us(min(deadline)) AS due FROM at_risk GROUP BY order_id")
+        waiting = facts.orders.names(every_order).with_columns(due=pl.Series(facts.order_state["due"]))
+        at_risk = stream.store.sql(
+            "SELECT order_id, epoch_us(min(deadline)) // 1000000 AS due FROM at_risk GROUP BY order_id"
+        )
         exempt = facts.orders.names(views.exemptions["order"].to_numpy())["order_id"].implode()
-        expected = waiting.filter((pl.col("due") != NEVER) & ~pl.col("order_id").is_in(exempt))
+        expected = waiting.filter((pl.col("due") != 2**32 - 1) & ~pl.col("order_id").is_in(exempt))
         assert set(expected.rows()) == set(at_risk.filter(~pl.col("order_id").is_in(exempt)).rows())
 
 
