@@ -18,8 +18,9 @@ from detectors._profiles import Profiles
 from pipeline.arrays import NONE, Ints
 from pipeline.condense import condense
 from pipeline.decode import Decoded
-from pipeline.facts import FLAG_STATUSES, RULE_CODES, UNKNOWN, Facts, evidence_digest, split
+from pipeline.facts import FLAG_STATUSES, RULE_CODES, UNKNOWN, Facts, Touched, evidence_digest, split
 from pipeline.judge import KEYS, Judge, Verdicts
+from pipeline.memory import Kept, MemoryFile
 from pipeline.store import Commit, Offset, Store
 from schemas.frames import EVENTS, FACTS, FLAG_LOG, LETTERS, TIME
 
@@ -30,6 +31,8 @@ _ROWS_SWEPT_MIN: Final = 1_000_000
 """Below this, memory is not worth sweeping, rows."""
 _ORDERS_JUDGED_MAX: Final = 50_000
 """More orders than this fall due in parts, each with its own commit."""
+
+_NOTHING: Final = Touched(*[np.empty(0, np.int32)] * len(Touched._fields))
 
 NOTHING: Final = Decoded(EVENTS.to_frame(), LETTERS.to_frame())
 """A batch in which only time passes."""
@@ -56,6 +59,7 @@ class Engine:
         lateness: timedelta = timedelta(days=7),
         *,
         warn: timedelta | None = None,
+        memory_every_seconds: float | None = None,
     ) -> None:
         """Rebuild memory from `store`.
 
@@ -65,6 +69,7 @@ class Engine:
             lateness: How long subjects that wait for no deadline stay in memory after they were last heard of. Facts that come
                 later are judged all the same, at the price of reading their subject back from the store.
             warn: How long before its deadline an obligation is flagged as at risk; None: not at all.
+            memory_every_seconds: How often memory is written to a file, for the next start; None: never, and none is read.
         """
         self._store = store
         self._judge = Judge(profiles, warn)
@@ -73,6 +78,8 @@ class Engine:
         self.clock: datetime | None = store.clock()
         """As of when flags are judged, UTC; it never goes back. None until something has moved it."""
         self._rows_to_sweep_at = _ROWS_SWEPT_MIN
+        self._memory = None if memory_every_seconds is None else MemoryFile(store, memory_every_seconds)
+        self._judged_by = blake2b(repr((profiles.editions(), warn)).encode(), digest_size=16).hexdigest()
         self._restore()
 
     def process(
@@ -100,8 +107,15 @@ class Engine:
         self._store.commit(Commit(new, changes, decoded.letters, offsets, self.clock, redriven=redriven))
         changes = pl.concat([changes, *self._judge_in_parts(due[_ORDERS_JUDGED_MAX:], heard_at)])
         self._forget()
+        if self._memory is not None:
+            self._memory.tend(self._facts, self._judged_by, self._rows_to_sweep_at)
         new_count = sum(len(frame) for frame in new.values())
         return Outcome(len(decoded.events), new_count, len(decoded.letters), changes, perf_counter() - started)
+
+    def close(self) -> None:
+        """Write memory to its file once more. Without it the next start has more to read."""
+        if self._memory is not None:
+            self._memory.close(self._facts, self._judged_by, self._rows_to_sweep_at)
 
     def size(self) -> dict[str, int]:
         """Return how much is in memory, by kind of thing."""
@@ -220,15 +234,47 @@ class Engine:
             self._rows_to_sweep_at = max(2 * self._facts.rows(), _ROWS_SWEPT_MIN)
 
     def _restore(self) -> None:
+        kept = None if self._memory is None else self._memory.load()
+        if kept is None:
+            self._restore_all()
+        else:
+            self._restore_from(kept)
+
+    def _restore_all(self) -> None:
+        """Read all facts, and judge every order."""
         for table in FACTS:
             for frame in self._store.facts(table):
                 self._facts.add({table: frame}, _latest(frame["received_at"]))
         self._facts.restore_flags(self._store.flags())
-        # Everything is judged again: deadlines that passed between the last two commits, profiles that have changed since.
+        self._judge_all()
+        self._forget()
+
+    def _restore_from(self, kept: Kept) -> None:
+        """Take what the file holds, read what was committed since, and judge what that touches."""
+        self._facts, self._rows_to_sweep_at = kept.facts, kept.rows_to_sweep_at
+        flags = self._store.flags()
+        self._facts.restore_flags(flags.filter(pl.Series(self._facts.orders.find(flags) >= 0)))
+        touched = []
+        for table in FACTS:
+            if kept.appended[table] == self._store.appended[table]:
+                continue
+            for frame in self._store.facts(table, kept.appended[table]):
+                facts, heard_at = {table: frame}, _latest(frame["received_at"])
+                self._bring_back(facts, heard_at)
+                touched += [self._facts.add(facts, heard_at)[1], self._facts.touched_by(facts)]
+        if kept.judged_by != self._judged_by:
+            self._judge_all()
+            return
+        every = Touched(*(np.unique(np.concatenate(ids)) for ids in zip(_NOTHING, *touched, strict=True)))
+        orders = np.union1d(self._facts.orders_to_judge(every), self._orders_due())
+        for _ in self._judge_in_parts(orders, self._now(EVENTS.to_frame())):
+            pass
+
+    def _judge_all(self) -> None:
+        """Judge every order again: deadlines that passed between the last two commits, profiles that have changed since."""
         every_order = np.arange(len(self._facts.orders), dtype=np.int32)
         for _ in self._judge_in_parts(every_order, self._now(EVENTS.to_frame())):
             pass
-        self._forget()
 
     def _now(self, events: pl.DataFrame) -> int:
         """Return when this is happening: the clock, or where it is unknown the latest moment that any event tells of."""

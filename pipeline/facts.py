@@ -14,7 +14,7 @@ import polars as pl
 
 from detectors import RULES
 from detectors._facts import STATUSES
-from pipeline.arrays import ABSENT, NONE, Bools, Chains, Ints, Keys, SparseChains, Table
+from pipeline.arrays import ABSENT, NONE, Bools, Chains, Ints, Keys, SparseChains, Table, Tables, prefixed
 from pipeline.places import Places, squash
 from schemas.events import AftersaleAnswer, AftersaleKind, ReplacementKind
 from schemas.frames import FACTS
@@ -253,6 +253,21 @@ class Facts:
                 keep_other[other[keep_one[one]]] = True
                 keep_one[one[keep_other[other]]] = True
         return self._only(keep_order, keep_waybill)
+
+    def tables(self) -> Tables:
+        """Return all that is held, but for the flags: those are in the database as they stand."""
+        tables: Tables = {}
+        for name, part in vars(self).items():
+            if part not in (self.flags, self.flags_by_order):
+                tables |= {name: part} if isinstance(part, Table) else prefixed(name, part.tables())
+        return tables
+
+    def touched_by(self, facts: Mapping[str, pl.DataFrame]) -> Touched:
+        """Return what `facts` are about, all of whose subjects are in memory, whether they are new or not."""
+        orders = [self.orders.find(frame) for frame in facts.values() if "order_id" in frame.columns]
+        waybills = [self.waybills.find(facts[name]) for name in ("uploads", "scans", "replacements") if name in facts]
+        ids = [np.unique(np.concatenate([_NO_IDS, *found])) for found in (orders, waybills)]
+        return Touched(ids[0], ids[1], ids[0])
 
     def rows(self) -> int:
         """Return how many rows are in memory, of all tables."""

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from pipeline.arrays import NONE, Index, Ints, Keys, Table
+from pipeline.arrays import NONE, Index, Ints, Keys, Table, Tables, prefixed
 from places.resolving import KEY, RESOLVED, reduced, resolve
 
 _WHERE: Final = ("province", "city", "district")
@@ -68,11 +68,23 @@ class Places:
         told = keys.select(pl.any_horizontal(pl.all().is_not_null())).to_series()
         ids = np.full(len(keys), NONE, np.int32)
         ids[told.to_numpy()] = self._keys.add(keys.filter(told))
+        self.settle()
+        return ids
+
+    def settle(self) -> None:
+        """Resolve the places that are not resolved yet."""
         if (known := len(self.resolved)) < len(self._keys):
             new = np.arange(known, len(self._keys), dtype=np.int32)
             self.resolved = self.resolved.vstack(resolve(self._keys.names(new))).rechunk()
             self._divisions = np.append(self.resolved["division"].fill_null(0).to_numpy(), 0).astype(np.int32)
-        return ids
+
+    def tables(self) -> Tables:
+        """Return all that is held, but for what `settle` makes of it."""
+        tables = prefixed("keys", self._keys.tables())
+        for scanned, (seen, places) in self._seen.items():
+            name = "scanned" if scanned else "ordered"
+            tables |= prefixed(name, seen.tables()) | {f"{name}.places": places}
+        return tables
 
     def divisions_of(self, ids: Ints) -> Ints:
         """Return the code of the smallest division in which each place certainly lies; 0: none, or the id is `NONE`."""

@@ -58,8 +58,15 @@ def opened(settings: Settings, formats: Formats | None = None) -> Iterator[Pipel
     with Store(settings.db, copy_every_seconds=settings.copy_every_seconds, extra_views=views) as store:
         decoder = Decoder(hash_key(settings, fresh=store.clock() is None and not store.offsets()), formats)
         warn = None if settings.warn_hours is None else timedelta(hours=settings.warn_hours)
-        engine = Engine(store, profiles, timedelta(days=settings.lateness_days), warn=warn)
+        engine = Engine(
+            store,
+            profiles,
+            timedelta(days=settings.lateness_days),
+            warn=warn,
+            memory_every_seconds=settings.memory_every_seconds,
+        )
         yield Pipeline(store, engine, decoder)
+        engine.close()
 
 
 def profiles_of(settings: Settings) -> Profiles:

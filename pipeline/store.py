@@ -114,6 +114,10 @@ class Store:
         self._offsets: dict[str, Offset] = {}
         self._last_letters: dict[str, int] = {}
         self._next_seq = self._next_letter = 1
+        self.memory: str | None = None
+        """The token of the file that memory was last written to; see `pipeline.memory`."""
+        self.appended: dict[str, int] = {}
+        """How many rows each table of facts has ever been given."""
         self._copy_every_seconds = copy_every_seconds
         self._copy: subprocess.Popen[str] | None = None
         self._copy_began_at = self._copy_due_at = self._checkpoint_seconds = 0.0
@@ -159,6 +163,8 @@ class Store:
             with suppress(duckdb.Error):
                 self._connection.rollback()
             raise
+        for table, frame in commit.facts.items():
+            self.appended[table] += frame.height
         self._offsets |= commit.offsets
         self._clock = commit.clock or self._clock
         self._next_seq += commit.flags.height
@@ -176,6 +182,12 @@ class Store:
             self._run("UPDATE published SET last = ? WHERE topic = ?", last, topic)
         else:
             self._run("INSERT INTO published VALUES (?, ?)", topic, last)
+        self._committed = True
+
+    def remember_memory(self, token: str | None) -> None:
+        """Remember to which file memory was written; None: it is of no use any more."""
+        self._run("UPDATE parcelwatch SET memory = ?", token)
+        self.memory = token
         self._committed = True
 
     # Reading
@@ -225,10 +237,12 @@ class Store:
                 """
             )
 
-    def facts(self, table: str) -> Iterator[pl.DataFrame]:
-        """Yield all facts of a table of `FACTS`, in frames of at most 65,536 rows."""
+    def facts(self, table: str, after: int = 0) -> Iterator[pl.DataFrame]:
+        """Yield the facts of a table of `FACTS` but for the first `after` ever appended, in frames of at most 65,536 rows."""
+        # What is deleted is old, so the last rows have the last ids without a gap.
+        first = f"rowid > (SELECT max(rowid) FROM {table}) - {self.appended[table] - after:d}" if after else "true"
         with self._connection.cursor() as cursor:
-            for batch in cursor.sql(_select(table, FACTS[table])).to_arrow_reader(_BATCH_ROWS):
+            for batch in cursor.sql(_select(table, FACTS[table], first)).to_arrow_reader(_BATCH_ROWS):
                 yield _polars(batch)
 
     def flags(self) -> pl.DataFrame:
@@ -359,10 +373,12 @@ class Store:
     def _remember(self) -> None:
         """Read what the writer keeps in memory."""
         state = self.sql(
-            "SELECT clock, (SELECT coalesce(max(seq), 0) + 1 FROM flag_log) AS seq, "
+            "SELECT clock, memory, (SELECT coalesce(max(seq), 0) + 1 FROM flag_log) AS seq, "
             "(SELECT coalesce(max(id), 0) + 1 FROM letters) AS letter FROM parcelwatch"
         ).row(0, named=True)
-        self._clock, self._next_seq, self._next_letter = state["clock"], state["seq"], state["letter"]
+        self._clock, self.memory = state["clock"], state["memory"]
+        self._next_seq, self._next_letter = state["seq"], state["letter"]
+        self.appended = {table: self.sql(f"SELECT count(*) FROM {table}").item() for table in FACTS}
         self._offsets = {
             source: Offset(position, checksum)
             for source, position, checksum in self.sql("SELECT source, position, checksum FROM offsets").iter_rows()
@@ -448,7 +464,7 @@ _TABLES: Final[Mapping[str, Mapping[str, pl.DataType | type[pl.DataType]]]] = {
     "letters": {"id": pl.Int64(), **LETTERS, "first_seen_at": TIME, "redriven_at": TIME},
     "offsets": {"source": pl.String(), "position": pl.Int64(), "checksum": pl.Int64()},
     "published": {"topic": pl.String(), "last": pl.Int64()},
-    "parcelwatch": {"format": pl.Int32(), "views": pl.String(), "clock": TIME},
+    "parcelwatch": {"format": pl.Int32(), "views": pl.String(), "clock": TIME, "memory": pl.String()},
 }
 
 
@@ -468,7 +484,7 @@ def _table_statements() -> list[str]:
 
 
 def _ddl(views: str) -> str:
-    about = f"INSERT INTO parcelwatch VALUES ({FORMAT}, '{_digest(views)}', NULL);"
+    about = f"INSERT INTO parcelwatch VALUES ({FORMAT}, '{_digest(views)}', NULL, NULL);"
     return "\n".join([*_table_statements(), about, views])
 
 

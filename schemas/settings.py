@@ -164,6 +164,12 @@ class Settings(BaseSettings):
     copy_every_seconds: float = Field(
         default=10, gt=0, le=86_400, description="how often the database is copied for readers and recovery, in seconds"
     )
+    memory_every_seconds: float = Field(
+        default=300,
+        gt=0,
+        le=86_400,
+        description="how often memory, once large, is written beside the database for a quick restart, in seconds",
+    )
 
     http_host: str = Field(
         default="127.0.0.1", min_length=1, description="address that /metrics and /healthz listen on"

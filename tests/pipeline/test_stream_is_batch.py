@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from detectors._profiles import Profiles
 from pipeline import engine as engine_module
+from pipeline import memory
 from pipeline.decode import Decoder
 from pipeline.engine import NOTHING, Engine
 from pipeline.profile_views import profile_views
@@ -50,18 +51,31 @@ def profiles() -> Profiles:
 class Stream:
     """A pipeline over one database that can be restarted."""
 
-    def __init__(self, folder: Path, lateness: timedelta = timedelta(days=7), warn: timedelta | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        lateness: timedelta = timedelta(days=7),
+        warn: timedelta | None = None,
+        *,
+        keeps: bool = False,
+    ) -> None:
         self._path = folder / "stream.duckdb"
         self._lateness = lateness
         self._warn = warn
+        self._keeps = keeps
         self._start()
 
     @classmethod
     @contextmanager
-    def new(cls, lateness: timedelta = timedelta(days=7), warn: timedelta | None = None) -> Iterator["Stream"]:
-        """A stream in a folder in memory, where there is one: the laws are not about the disk."""
+    def new(
+        cls, lateness: timedelta = timedelta(days=7), warn: timedelta | None = None, *, keeps: bool = False
+    ) -> Iterator["Stream"]:
+        """A stream in a folder in memory, where there is one: the laws are not about the disk.
+
+        If it `keeps` its memory, a restart begins with that, as `engine.close` has left it.
+        """
         folder = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
-        stream = cls(folder, lateness, warn)
+        stream = cls(folder, lateness, warn, keeps=keeps)
         try:
             yield stream
         finally:
@@ -70,7 +84,8 @@ class Stream:
 
     def _start(self) -> None:
         self.store = Store(self._path, copy_every_seconds=3600, extra_views=profile_views(profiles()))
-        self.engine = Engine(self.store, profiles(), self._lateness, warn=self._warn)
+        every = 3600 if self._keeps else None
+        self.engine = Engine(self.store, profiles(), self._lateness, warn=self._warn, memory_every_seconds=every)
 
     def restart(self) -> None:
         self.store.close()
@@ -113,6 +128,29 @@ def test_any_arrival_of_a_history_gives_the_flags_of_the_oracle(
                 stream.restart() if isinstance(piece, Restart) else stream.feed(piece)
             assert stream.flags() == judge(history, platforms=EVERYWHERE)
             assert stream.fact_count() == len({content_of(event) for event in history})
+
+
+@fewer
+@given(st.data(), st.sampled_from([1, 400]), st.sampled_from([0, 20, 1_000_000]))
+def test_a_start_from_memory_that_was_kept_is_as_one_from_all_facts(
+    data: st.DataObject, lateness_days: int, swept: int
+) -> None:
+    """However old the memory is, and whatever was committed, swept and brought back since."""
+    history = data.draw(histories())
+    clock = max((received_at(event) for event in history), default=START)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine_module, "_ROWS_SWEPT_MIN", swept)
+        patch.setattr(memory, "_ROWS_MIN", 0)
+        with Stream.new(timedelta(days=lateness_days), keeps=True) as stream:
+            for piece in data.draw(arrivals(history)):
+                stream.restart() if isinstance(piece, Restart) else stream.feed(piece)
+                if data.draw(st.booleans()):
+                    stream.engine.close()
+            stream.restart()
+            assert stream.flags() == judge(history, platforms=EVERYWHERE)
+            clock += timedelta(days=data.draw(st.sampled_from((1, 3, 30))))
+            stream.engine.process(NOTHING, {}, clock)
+            assert stream.flags() == judge(history, clock, EVERYWHERE)
 
 
 @given(st.data())
