@@ -22,12 +22,16 @@ ABSENT: Final = -2
 """The id of a key whose facts have left memory: known, but only the database has them."""
 
 _SLOTS_MIN: Final = 1024
+_INT16_MAX: Final = np.iinfo(np.int16).max
 _NULL: Final = 0xFF
 """A byte that no text has: alone it stands for null."""
 
 
 class Table:
-    """Rows in columns that grow; rows are only ever added, or filtered all at once."""
+    """Rows in columns that grow; rows are only ever added, or filtered all at once.
+
+    A column of int16 becomes one of int32 when it has to hold more, and frames show it as that from the beginning.
+    """
 
     def __init__(self, columns: Mapping[str, npt.DTypeLike]) -> None:
         self._columns: dict[str, npt.NDArray[Any]] = {name: np.empty(0, kind) for name, kind in columns.items()}
@@ -44,6 +48,9 @@ class Table:
         """Add `count` rows, each column an array or one value for all, and return their positions."""
         start, end = self._length, self._length + count
         for name, column in self._columns.items():
+            if column.dtype == np.int16 and np.max(rows[name], initial=0) > _INT16_MAX:
+                column = column.astype(np.int32)  # noqa: PLW2901  the same, wider
+                self._columns[name] = column
             if end > len(column):
                 grown = np.empty(max(end, len(column) * 3 // 2, 1024), column.dtype)
                 grown[:start] = column[:start]
@@ -68,7 +75,12 @@ class Table:
 
     def frame(self, rows: Ints, *names: str) -> pl.DataFrame:
         """Return `rows` of the columns `names` (all, if none is given), in that order."""
-        return pl.DataFrame({name: self[name][rows] for name in names or self._columns})
+        columns = {name: self[name][rows] for name in names or self._columns}
+        return pl.DataFrame({name: _shown(column) for name, column in columns.items()})
+
+
+def _shown(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return column.astype(np.int32) if column.dtype == np.int16 else column
 
 
 Tables = dict[str, Table]

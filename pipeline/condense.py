@@ -133,7 +133,7 @@ def _orders(facts: pl.DataFrame, orders: Ints) -> pl.DataFrame:
 
 def _hours() -> pl.Expr:
     hours = pl.col("ship_within_hours")
-    return pl.when(hours != NONE).then(hours).cast(pl.Int32).alias("ship_within_hours")
+    return pl.when(hours != NONE).then(hours).alias("ship_within_hours")
 
 
 def _cases(facts: Facts, orders: pl.DataFrame) -> pl.DataFrame:

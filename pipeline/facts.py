@@ -48,17 +48,17 @@ _ORDER_FACTS: Final = {
     "kind": np.uint8,
     "at": np.int64,
     "digest": np.uint32,
-    "platform": np.int32,
+    "platform": np.int16,
     "merchant": np.int32,
     "ship_within_hours": np.int16,
-    "category": np.int32,
-    "place": np.int32,
+    "category": np.int16,
+    "place": np.int16,
     **dict.fromkeys(("name", "phone", "address"), np.uint32),
 }
 _PERIOD: Final = {"rules": np.uint64, **dict.fromkeys(("extended_to", "applies_from", "applies_until"), np.int64)}
 _OWN_EXEMPTIONS: Final = {"order": np.int32, "at": np.int64, "digest": np.uint32, **_PERIOD}
 _UPLOADS: Final = {"order": np.int32, "waybill": np.int32, "case": np.int32, "at": np.int64, "digest": np.uint32}
-_SCANS: Final = {"at": np.int64, "status": np.uint8, "place": np.int32, "digest": np.uint32}
+_SCANS: Final = {"at": np.int64, "status": np.uint8, "place": np.int16, "digest": np.uint32}
 _REPLACEMENTS: Final = {
     "waybill": np.int32,
     "new": np.int32,
@@ -130,7 +130,7 @@ class Facts:
         """Of many orders each, by what they have in common. All of them stay: they are few, and new orders may come under them."""
         self.flags, self.flags_by_order = Table(_FLAGS), SparseChains()
         self.order_state = Table({"due": np.uint32, "touched": np.uint32})
-        self.waybill_state = Table({"replaced_by": np.int32, "touched": np.uint32})
+        self.waybill_state = Table({"touched": np.uint32})
 
     def missing(self, facts: Mapping[str, pl.DataFrame]) -> tuple[pl.Series, pl.DataFrame]:
         """Return the order ids and waybills of `facts` whose own facts are in the database only."""
@@ -202,9 +202,19 @@ class Facts:
 
     def in_force(self, waybills: Ints) -> Ints:
         """Return the waybill whose scans count for each of `waybills`: replacements followed, cycles not entered twice."""
-        if not len(self.replacements):
-            return waybills
-        return follow(waybills, self.waybill_state["replaced_by"].__getitem__)
+        return follow(waybills, self._replaced_by) if len(self.replacements) else waybills
+
+    def _replaced_by(self, waybills: Ints) -> Ints:
+        """Return what each of `waybills` was replaced by at last, `NONE` where it was not."""
+        following = np.full(len(waybills), NONE, np.int32)
+        rows = self.replacements.frame(self.replacements_by_old.rows(np.unique(waybills)), "waybill", "new", "at")
+        if len(rows):
+            names = self.waybills.names(rows["new"].to_numpy())
+            latest = rows.hstack(names).sort("waybill", "at", "carrier", "waybill_no").unique("waybill", keep="last")
+            old, new = latest.sort("waybill").select("waybill", "new").to_numpy().T
+            at = np.minimum(np.searchsorted(old, waybills), len(old) - 1)
+            following = np.where(old[at] == waybills, new[at], NONE).astype(np.int32)
+        return following
 
     def scans_of(self, waybills: Ints) -> pl.DataFrame:
         """Return the scans of `waybills` (distinct): `waybill`, `at`, `status`, `place`."""
@@ -361,11 +371,6 @@ class Facts:
         self.replacements.append(placed, len(frame))
         self.replacements_by_old.append(old)
         self.replacements_by_new.append(following)
-        self._grow_state()
-        rows = self.replacements.frame(self.replacements_by_old.rows(np.unique(old)), "waybill", "new", "at")
-        names = self.waybills.names(rows["new"].to_numpy())
-        latest = rows.hstack(names).sort("waybill", "at", "carrier", "waybill_no").unique("waybill", keep="last")
-        self.waybill_state["replaced_by"][latest["waybill"].to_numpy()] = latest["new"].to_numpy()
         return self._located(frame, placed), old
 
     def _located(self, frame: pl.DataFrame, rows: Mapping[str, npt.ArrayLike]) -> pl.DataFrame:
@@ -448,7 +453,7 @@ class Facts:
         if (count := len(self.orders) - len(self.order_state)) > 0:
             self.order_state.append({"due": _SECONDS_NEVER, "touched": 0}, count)
         if (count := len(self.waybills) - len(self.waybill_state)) > 0:
-            self.waybill_state.append({"replaced_by": NONE, "touched": 0}, count)
+            self.waybill_state.append({"touched": 0}, count)
 
     def _only(self, keep_order: Bools, keep_waybill: Bools) -> "Facts":
         kept = Facts()
@@ -458,8 +463,6 @@ class Facts:
         new_order, new_waybill = _renumbered(keep_order), _renumbered(keep_waybill)
         kept.order_state = _filtered(self.order_state, keep_order)
         kept.waybill_state = _filtered(self.waybill_state, keep_waybill)
-        replaced_by = kept.waybill_state["replaced_by"]
-        replaced_by[:] = np.where(replaced_by >= 0, new_waybill[replaced_by], NONE)
         by_order, by_waybill = ("order", new_order), ("waybill", new_waybill)
         kept.order_facts = _filtered(self.order_facts, keep_order[self.order_facts["order"]], by_order)
         keep_case = keep_order[self.case_state["order"]]

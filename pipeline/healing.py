@@ -24,6 +24,7 @@ CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
     "auto_checkpoint_skip_wal_threshold": str(2**62),
     "enable_optimistic_write": "false",
     "storage_compatibility_version": "v1.5.0",  # files that DuckDB 1.5 can read as well
+    "memory_limit": "512MB",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "python_enable_replacements": "false",

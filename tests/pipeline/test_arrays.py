@@ -122,3 +122,14 @@ def test_a_table_can_be_taken_out_and_put_back() -> None:
     other.append({"a": [5], "b": 1}, 1)
     assert len(other) == 5001
     assert other.frame(np.array([4999, 5000], np.int32)).rows() == [(4999, 7), (5, 1)]
+
+
+def test_a_narrow_column_becomes_wider_when_it_has_to_hold_more() -> None:
+    table = Table({"small": np.int16, "other": np.int16})
+    table.append({"small": [-1, 2**15 - 1], "other": NONE}, 2)
+    assert table["small"].dtype == np.int16
+    table.append({"small": [2**15], "other": [5]}, 1)
+    assert table["small"].tolist() == [-1, 2**15 - 1, 2**15]
+    assert table["other"].dtype == np.int16
+    assert table.frame(np.array([0, 2], np.int32)).schema == {"small": pl.Int32(), "other": pl.Int32()}
+    assert table.frame(np.array([0, 2], np.int32)).rows() == [(-1, -1), (2**15, 5)]
