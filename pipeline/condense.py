@@ -10,7 +10,8 @@ import polars as pl
 
 from detectors._facts import AT_HUB, DROPS, MOVING, PICKED_UP, STATUSES, TURNED_BACK
 from pipeline.arrays import NONE, Ints
-from pipeline.facts import CASE_KINDS, CASE_WORDS, KINDS, UNKNOWN, Facts, lie_in
+from pipeline.facts import Facts, lie_in
+from pipeline.packing import CASE_KINDS, CASE_WORDS, KINDS, UNKNOWN
 from pipeline.transfers import in_force_within_origin
 from schemas.events import AftersaleAnswer, AftersaleKind
 from schemas.frames import TIME

@@ -18,9 +18,10 @@ from detectors._profiles import Profiles
 from pipeline.arrays import NONE, Ints
 from pipeline.condense import condense
 from pipeline.decode import Decoded
-from pipeline.facts import FLAG_STATUSES, RULE_CODES, UNKNOWN, Facts, Touched, evidence_digest, split
+from pipeline.facts import Facts, Touched
 from pipeline.judge import KEYS, Judge, Verdicts
 from pipeline.memory import Kept, MemoryFile
+from pipeline.packing import FLAG_STATUSES, RULE_CODES, UNKNOWN, evidence_digest, split
 from pipeline.store import Commit, Offset, Store
 from schemas.frames import EVENTS, FACTS, FLAG_LOG, LETTERS, TIME
 

@@ -12,88 +12,36 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from detectors import RULES
 from detectors._facts import STATUSES
 from pipeline.arrays import ABSENT, NONE, Bools, Chains, Ints, Keys, SparseChains, Table, Tables, prefixed
-from pipeline.places import Places, squash
-from schemas.events import AftersaleAnswer, AftersaleKind, ReplacementKind
-from schemas.frames import FACTS
-
-Times = npt.NDArray[np.int64]
-
-NEVER: Final = np.iinfo(np.int64).max
-"""A time that does not come (µs since 1970)."""
-UNKNOWN: Final = np.iinfo(np.int64).min
-"""No time given."""
-
-KINDS: Final = ("order_paid", "order_cancelled", "address_changed")
-CASE_KINDS: Final = (
-    "aftersale_opened",
-    "aftersale_answered",
-    "return_waybill_uploaded",
-    "return_received",
-    "refunded",
-    "aftersale_closed",
+from pipeline.packing import (
+    CASE_FACTS,
+    CASE_KINDS,
+    CASE_WORDS,
+    EXEMPTIONS,
+    FLAG_STATUSES,
+    FLAGS,
+    KINDS,
+    NEVER,
+    ORDER_FACTS,
+    OWN_EXEMPTIONS,
+    REPLACEMENTS,
+    RULE_CODES,
+    SCANS,
+    SECONDS_NEVER,
+    UPLOADS,
+    Times,
+    code,
+    digest_of,
+    evidence_digest,
+    hash_or_0,
+    micros,
+    mixed,
+    period,
+    seconds,
 )
-CASE_WORDS: Final = tuple(sorted(word.value for word in (*AftersaleKind, *AftersaleAnswer)))
-"""What a case is of, and what it was answered."""
-FLAG_STATUSES: Final = ("open", "cleared", "exempt", "at_risk", "averted")
-"""`averted`: it was at risk, never violated, and is nothing any more."""
-RULE_CODES: Final = tuple(RULES)
-
-# Times are µs since 1970; `due` and `touched` are whole seconds, rounded down: who is due too early is judged once more in vain.
-# A digest of 32 bits is compared within one owner and moment only.
-_ORDER_FACTS: Final = {
-    "order": np.int32,
-    "kind": np.uint8,
-    "at": np.int64,
-    "digest": np.uint32,
-    "platform": np.int16,
-    "merchant": np.int32,
-    "ship_within_hours": np.int16,
-    "category": np.int16,
-    "place": np.int16,
-    **dict.fromkeys(("name", "phone", "address"), np.uint32),
-}
-_PERIOD: Final = {"rules": np.uint64, **dict.fromkeys(("extended_to", "applies_from", "applies_until"), np.int64)}
-_OWN_EXEMPTIONS: Final = {"order": np.int32, "at": np.int64, "digest": np.uint32, **_PERIOD}
-_UPLOADS: Final = {"order": np.int32, "waybill": np.int32, "case": np.int32, "at": np.int64, "digest": np.uint32}
-_SCANS: Final = {"at": np.int64, "status": np.uint8, "place": np.int16, "digest": np.uint32}
-_REPLACEMENTS: Final = {
-    "waybill": np.int32,
-    "new": np.int32,
-    "at": np.int64,
-    "correction": np.bool_,
-    "place": np.int32,
-    "digest": np.uint32,
-}
-_CASE_FACTS: Final = {
-    "order": np.int32,
-    "case": np.int32,
-    "kind": np.uint8,
-    "word": np.uint8,
-    "at": np.int64,
-    "digest": np.uint32,
-}
-_EXEMPTIONS: Final = {
-    "platform": np.int32,
-    "merchant": np.int32,
-    "division": np.int32,
-    **_PERIOD,
-    "digest": np.uint64,
-}
-_FLAGS: Final = {
-    "order": np.int32,
-    "waybill": np.int32,
-    "case": np.int32,
-    "rule": np.uint8,
-    "status": np.uint8,
-    "violated_at": np.int64,
-    "detected_at": np.int64,
-    "evidence": np.uint64,
-}
-_SECOND: Final = 1_000_000
-_SECONDS_NEVER: Final = np.iinfo(np.uint32).max
+from pipeline.places import Places, squash
+from schemas.events import ReplacementKind
 
 
 class Touched(NamedTuple):
@@ -118,17 +66,17 @@ class Facts:
         self.categories = Keys("category")
         self.cases = Keys("order_id", "aftersale_id")
         self.places = Places()
-        self.order_facts, self.facts_by_order = Table(_ORDER_FACTS), Chains()
-        self.own_exemptions, self.exemptions_by_order = Table(_OWN_EXEMPTIONS), SparseChains()
-        self.uploads, self.uploads_by_order, self.uploads_by_waybill = Table(_UPLOADS), Chains(), Chains()
-        self.scans, self.scans_by_waybill = Table(_SCANS), Chains()
-        self.replacements = Table(_REPLACEMENTS)
+        self.order_facts, self.facts_by_order = Table(ORDER_FACTS), Chains()
+        self.own_exemptions, self.exemptions_by_order = Table(OWN_EXEMPTIONS), SparseChains()
+        self.uploads, self.uploads_by_order, self.uploads_by_waybill = Table(UPLOADS), Chains(), Chains()
+        self.scans, self.scans_by_waybill = Table(SCANS), Chains()
+        self.replacements = Table(REPLACEMENTS)
         self.replacements_by_old, self.replacements_by_new = SparseChains(), SparseChains()
-        self.case_facts, self.cases_by_order = Table(_CASE_FACTS), SparseChains()
+        self.case_facts, self.cases_by_order = Table(CASE_FACTS), SparseChains()
         self.case_state = Table({"order": np.int32})
-        self.exemptions = Table(_EXEMPTIONS)
+        self.exemptions = Table(EXEMPTIONS)
         """Of many orders each, by what they have in common. All of them stay: they are few, and new orders may come under them."""
-        self.flags, self.flags_by_order = Table(_FLAGS), SparseChains()
+        self.flags, self.flags_by_order = Table(FLAGS), SparseChains()
         self.order_state = Table({"due": np.uint32, "touched": np.uint32})
         self.waybill_state = Table({"touched": np.uint32})
 
@@ -179,13 +127,13 @@ class Facts:
         touched = Touched(*(np.unique(np.concatenate(ids)) for ids in (orders, waybills, identities)))
         self._grow_state()
         for state, ids in ((self.order_state, touched.orders), (self.waybill_state, touched.waybills)):
-            state["touched"][ids] = np.maximum(state["touched"][ids], _seconds(now))
+            state["touched"][ids] = np.maximum(state["touched"][ids], seconds(now))
         return new, touched
 
     def orders_due(self, clock: int) -> Ints:
         """Return the orders with a deadline that `clock` (µs) has passed."""
         due = self.order_state["due"]
-        return np.flatnonzero((due <= _seconds(clock - 1)) & (due != _SECONDS_NEVER)).astype(np.int32)
+        return np.flatnonzero((due <= seconds(clock - 1)) & (due != SECONDS_NEVER)).astype(np.int32)
 
     def orders_to_judge(self, touched: Touched) -> Ints:
         """Return the orders whose flags may differ by what was `touched`."""
@@ -223,7 +171,7 @@ class Facts:
 
     def set_due(self, orders: Ints, due: Times) -> None:
         """Note when each of `orders` has to be judged again."""
-        self.order_state["due"][orders] = np.where(due == NEVER, _SECONDS_NEVER, _seconds(due))
+        self.order_state["due"][orders] = np.where(due == NEVER, SECONDS_NEVER, seconds(due))
 
     def restore_flags(self, flags: pl.DataFrame) -> None:
         """Take the current flags of live orders from the database (`FLAG_LOG` rows)."""
@@ -236,9 +184,9 @@ class Facts:
             "waybill": _where_given(self.waybills.add, flags, "waybill_no"),
             "case": self._case_ids(flags, owners),
             "rule": flags["rule"].replace_strict(RULE_CODES, range(len(RULE_CODES)), return_dtype=pl.UInt8).to_numpy(),
-            "status": _code(flags["status"], FLAG_STATUSES),
-            "violated_at": _micros(flags["violated_at"]),
-            "detected_at": _micros(flags["detected_at"]),
+            "status": code(flags["status"], FLAG_STATUSES),
+            "violated_at": micros(flags["violated_at"]),
+            "detected_at": micros(flags["detected_at"]),
             "evidence": evidence_digest(flags["evidence"]),
         }
         self._grow_state()
@@ -250,8 +198,8 @@ class Facts:
 
         Orders and waybills that uploads or replacements link leave together or not at all.
         """
-        since = _seconds(before)
-        keep_order = (self.order_state["due"] != _SECONDS_NEVER) | (self.order_state["touched"] >= since)
+        since = seconds(before)
+        keep_order = (self.order_state["due"] != SECONDS_NEVER) | (self.order_state["touched"] >= since)
         keep_waybill = self.waybill_state["touched"] >= since
         links = (
             (keep_order, self.uploads["order"], keep_waybill, self.uploads["waybill"]),
@@ -307,17 +255,17 @@ class Facts:
         )
         rows: dict[str, npt.ArrayLike] = {
             "order": owners,
-            "kind": _code(frame["type"], KINDS),
-            "at": _micros(frame["occurred_at"]),
+            "kind": code(frame["type"], KINDS),
+            "at": micros(frame["occurred_at"]),
             "digest": digest,
             "platform": _where_given(self.platforms.add, frame, "platform"),
             "merchant": _where_given(self.merchants.add, frame, "merchant_id"),
             "ship_within_hours": frame["ship_within_hours"].fill_null(NONE).to_numpy(),
             "category": _where_given(self.categories.add, frame, "category"),
             "place": self.places.add(frame, scanned=False),
-            "name": _hash_or_0(frame.select(pl.col("name_hash"))),
-            "phone": _hash_or_0(frame.select(pl.col("phone_hash"))),
-            "address": _hash_or_0(frame.select(address)),
+            "name": hash_or_0(frame.select(pl.col("name_hash"))),
+            "phone": hash_or_0(frame.select(pl.col("phone_hash"))),
+            "address": hash_or_0(frame.select(address)),
         }
         self.order_facts.append(rows, len(frame))
         self.facts_by_order.append(owners, len(self.orders))
@@ -325,7 +273,7 @@ class Facts:
 
     def _add_own_exemptions(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Ints]:
         frame, owners, digest = self._unknown(frame, self.orders, self.own_exemptions, self.exemptions_by_order)
-        rows = {"order": owners, "at": _micros(frame["occurred_at"]), "digest": digest, **_period(frame)}
+        rows = {"order": owners, "at": micros(frame["occurred_at"]), "digest": digest, **period(frame)}
         self.own_exemptions.append(rows, len(frame))
         self.exemptions_by_order.append(owners)
         return frame, owners
@@ -337,7 +285,7 @@ class Facts:
             "order": orders,
             "waybill": waybills,
             "case": self._case_ids(frame, orders),
-            "at": _micros(frame["occurred_at"]),
+            "at": micros(frame["occurred_at"]),
             "digest": digest,
         }
         self.uploads.append(rows, len(frame))
@@ -348,8 +296,8 @@ class Facts:
     def _add_scans(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Ints]:
         frame, owners, digest = self._unknown(frame, self.waybills, self.scans, self.scans_by_waybill)
         rows: dict[str, npt.ArrayLike] = {
-            "at": _micros(frame["occurred_at"]),
-            "status": _code(frame["status"], STATUSES),
+            "at": micros(frame["occurred_at"]),
+            "status": code(frame["status"], STATUSES),
             "place": self.places.add(frame, scanned=True),
             "digest": digest,
         }
@@ -363,7 +311,7 @@ class Facts:
         placed: dict[str, npt.ArrayLike] = {
             "waybill": old,
             "new": following,
-            "at": _micros(frame["occurred_at"]),
+            "at": micros(frame["occurred_at"]),
             "correction": frame["kind"].eq_missing(ReplacementKind.CORRECTION.value).to_numpy(),
             "place": self.places.add(frame.with_columns(description=pl.lit(None, pl.String)), scanned=True),
             "digest": digest,
@@ -384,9 +332,9 @@ class Facts:
         rows: dict[str, npt.ArrayLike] = {
             "order": orders,
             "case": self._case_ids(frame, orders),
-            "kind": _code(frame["type"], CASE_KINDS),
-            "word": _code(frame.select(words).to_series(), CASE_WORDS),
-            "at": _micros(frame["occurred_at"]),
+            "kind": code(frame["type"], CASE_KINDS),
+            "word": code(frame.select(words).to_series(), CASE_WORDS),
+            "at": micros(frame["occurred_at"]),
             "digest": digest,
         }
         self.case_facts.append(rows, len(frame))
@@ -406,7 +354,7 @@ class Facts:
 
     def _add_exemptions(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Ints]:
         """Add exemptions of many orders, and return those that were new and the orders in memory that come under them."""
-        digest = _digest(frame)
+        digest = digest_of(frame)
         new = np.zeros(len(frame), np.bool_)
         new[np.unique(digest, return_index=True)[1]] = True
         new &= ~np.isin(digest, self.exemptions["digest"])
@@ -415,7 +363,7 @@ class Facts:
             "platform": _where_given(self.platforms.add, frame, "platform"),
             "merchant": _where_given(self.merchants.add, frame, "merchant_id"),
             "division": frame["division"].fill_null(NONE).to_numpy(),
-            **_period(frame),
+            **period(frame),
             "digest": digest[new],
         }
         added = self.exemptions.frame(self.exemptions.append(rows, len(frame)))
@@ -437,12 +385,12 @@ class Facts:
         frame: pl.DataFrame, owners: Keys, table: Table, chains: Chains | SparseChains
     ) -> tuple[pl.DataFrame, Ints, npt.NDArray[np.uint32]]:
         """Return the rows of `frame` that are neither in the table nor earlier in the frame, their owners and digests."""
-        ids, digest = owners.add(frame), (_digest(frame) >> np.uint64(32)).astype(np.uint32)
-        fact = pl.Series(_mixed(ids, digest, _micros(frame["occurred_at"])))
+        ids, digest = owners.add(frame), (digest_of(frame) >> np.uint64(32)).astype(np.uint32)
+        fact = pl.Series(mixed(ids, digest, micros(frame["occurred_at"])))
         new = fact.is_first_distinct()
         owner, rows = chains.owned(np.unique(ids))
         if rows.size:
-            known = pl.Series(_mixed(owner, table["digest"][rows], table["at"][rows]))
+            known = pl.Series(mixed(owner, table["digest"][rows], table["at"][rows]))
             new &= ~fact.is_in(known.implode())
         if new.all():
             return frame, ids, digest
@@ -451,7 +399,7 @@ class Facts:
 
     def _grow_state(self) -> None:
         if (count := len(self.orders) - len(self.order_state)) > 0:
-            self.order_state.append({"due": _SECONDS_NEVER, "touched": 0}, count)
+            self.order_state.append({"due": SECONDS_NEVER, "touched": 0}, count)
         if (count := len(self.waybills) - len(self.waybill_state)) > 0:
             self.waybill_state.append({"touched": 0}, count)
 
@@ -518,67 +466,6 @@ def lie_in(divisions: Ints, regions: Ints | int) -> Bools:
 
 
 _NO_IDS: Final = np.empty(0, np.int32)
-_TABLE_OF: Final = {
-    **dict.fromkeys((*KINDS, "exemption_granted"), "order_facts"),
-    **dict.fromkeys(("waybill_uploaded", "resend_shipped"), "uploads"),
-    "scan": "scans",
-    "waybill_replaced": "replacements",
-    **dict.fromkeys(CASE_KINDS, "aftersale_facts"),
-}
-"""Where an event's fact goes, by type; exemptions of many orders have a table of their own."""
-
-
-def split(events: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """Return `EVENTS` rows as facts, by table of `FACTS`; only tables that have any."""
-    tables = events["type"].replace_strict(list(_TABLE_OF), list(_TABLE_OF.values()), return_dtype=pl.String)
-    many = (events["type"] == "exemption_granted") & events["order_id"].is_null()
-    tables = tables.set(many, "exemptions")
-    parts = {name: events.filter(tables == name).select(schema.names()) for name, schema in FACTS.items()}
-    return {name: part for name, part in parts.items() if len(part)}
-
-
-def evidence_digest(evidence: pl.Series) -> npt.NDArray[np.uint64]:
-    """Return what tells one evidence from another."""
-    return evidence.hash(seed=3).to_numpy()
-
-
-def _digest(frame: pl.DataFrame) -> npt.NDArray[np.uint64]:
-    """Return what tells one fact from another: everything but how and when it came."""
-    content = [
-        pl.col(name).list.join("\n") if dtype == pl.List else pl.col(name)
-        for name, dtype in frame.schema.items()
-        if name not in {"event_id", "received_at", "division"}
-    ]
-    return frame.select(pl.struct(content).hash(seed=2).alias("digest"))["digest"].to_numpy()
-
-
-def _micros(times: pl.Series) -> Times:
-    return times.to_physical().fill_null(UNKNOWN).to_numpy()
-
-
-def _code(values: pl.Series, names: tuple[str, ...]) -> npt.NDArray[np.uint8]:
-    return values.replace_strict(names, range(len(names)), return_dtype=pl.UInt8).to_numpy()
-
-
-def _seconds(time: Times | int) -> npt.NDArray[np.uint32]:
-    """Return whole seconds, as near to `time` (µs) as such a column holds."""
-    return np.clip(np.floor_divide(time, _SECOND), 0, _SECONDS_NEVER - 1).astype(np.uint32)
-
-
-def _mixed(owner: Ints, digest: npt.NDArray[np.uint32], at: Times) -> npt.NDArray[np.uint64]:
-    """Return what tells facts of any owners and moments from each other."""
-    fact = (owner.astype(np.uint64) << np.uint64(32)) | digest
-    return fact ^ (at.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
-
-
-def _hash_or_0(column: pl.DataFrame) -> npt.NDArray[np.uint32]:
-    text = column.to_series()
-    return (text.hash(seed=1).set(text.is_null(), 0).to_numpy() >> np.uint64(32)).astype(np.uint32)
-
-
-def _period(exemptions: pl.DataFrame) -> dict[str, npt.ArrayLike]:
-    times = {name: _micros(exemptions[name]) for name in ("extended_to", "applies_from", "applies_until")}
-    return {"rules": _rule_bits(exemptions["rules"]), **times}
 
 
 def _where_given(add: Callable[[pl.DataFrame], Ints], frame: pl.DataFrame, column: str) -> Ints:
@@ -587,16 +474,6 @@ def _where_given(add: Callable[[pl.DataFrame], Ints], frame: pl.DataFrame, colum
     if given.any():
         ids[given] = add(frame.filter(pl.Series(given)))
     return ids
-
-
-def _rule_bits(rules: pl.Series) -> npt.NDArray[np.uint64]:
-    """Return the rules named, a bit each; `*` is all of them, a code that is no rule is none."""
-    named = pl.DataFrame({"rules": rules})
-    bits = [
-        pl.when(pl.col("rules").list.contains(code) | pl.col("rules").list.contains("*")).then(1 << at).otherwise(0)
-        for at, code in enumerate(RULE_CODES)
-    ]
-    return named.select(bits=pl.sum_horizontal(bits).cast(pl.UInt64))["bits"].to_numpy()
 
 
 def _renumbered(keep: Bools) -> Ints:

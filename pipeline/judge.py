@@ -10,7 +10,8 @@ from detectors import RULES, DeadlineRule, Given, Rule, View, deadline_of
 from detectors._profiles import Edition, Profiles, RuleSettings
 from pipeline.arrays import NONE
 from pipeline.condense import Views
-from pipeline.facts import NEVER, Facts
+from pipeline.facts import Facts
+from pipeline.packing import NEVER
 from schemas.frames import TIME
 
 KEYS: Final = ("order", "waybill", "case")
