@@ -29,6 +29,7 @@ _JUDGING: Final = (
     "profiles_dir",
     "carriers_dir",
     "copy_every_seconds",
+    "query_seconds_max",
     "batch_records_max",
 )
 _AWARE_TIME: Final = TypeAdapter[datetime](AwareDatetime)

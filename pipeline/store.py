@@ -259,8 +259,12 @@ class Store:
 
     def sql(self, query: str, parameters: Sequence[object] = ()) -> pl.DataFrame:
         """Run a query of our own, up to the last commit; may be called from other threads. Times are in UTC."""
-        with self._connection.cursor() as cursor:
+        with self.cursor() as cursor:
             return _polars(cursor.sql(query, params=list(parameters)).to_arrow_table())
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """Return another connection to the database, for one thread to read from and close. It sees what is committed."""
+        return self._connection.cursor()
 
     # The copy
 
