@@ -173,6 +173,13 @@ class Watcher:
             self.seen_at.setdefault(flag, now)
         time.sleep(max(0.0, POLL_SECONDS - took))
 
+    def runs(self) -> bool:
+        """Whether the service reads Kafka: then its clock has moved."""
+        return (
+            Path(f"{self._db}.sock").exists()
+            and query(self._db, "SELECT clock FROM parcelwatch").frame.item() is not None
+        )
+
     def records_read(self) -> int:
         """How many records the service has committed."""
         return int(query(self._db, "SELECT coalesce(sum(position), 0) FROM offsets").frame.item())
@@ -197,7 +204,7 @@ def measure(here: Path, bootstrap: str, topics: list[str], arguments: argparse.N
         assert producer.stdout is not None
         producer.stdout.readline()
         watcher = Watcher(db)
-        while not Path(f"{db}.sock").exists():
+        while not watcher.runs():
             assert service.poll() is None, "the service has ended"
             time.sleep(0.1)
         producer.stdin.write("go\n")

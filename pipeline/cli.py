@@ -260,6 +260,11 @@ def _add_query(commands: "_Commands[Parser]") -> None:
         metavar="N",
         help="most rows of a table; 0: all (default: 100; other formats: all)",
     )
+    parser.add_argument(
+        "--copy",
+        action="store_true",
+        help="while the service runs, read its published copy: some seconds old, but without limits of time and size",
+    )
     _settings(parser, "db", "timezone")
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
+from functools import cache
 from time import monotonic
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -30,7 +31,7 @@ WATCH_SECONDS: Final = 0.05
 
 _READING: Final = ("SELECT", "EXPLAIN")
 """SHOW, DESCRIBE, SUMMARIZE, VALUES and FROM count as SELECT."""
-_EXPLAIN: Final = re.compile(r"\s*EXPLAIN\b\s*(ANALYZE\b)?\s*(\([\w\s,]*\)(?=\s*[A-Z]))?", re.IGNORECASE)
+_EXPLAIN: Final = re.compile(r"\s*EXPLAIN\b\s*(ANALYZE\b)?\s*(\([\w\s,]*\)(?=\s*[A-Z(]))?", re.IGNORECASE)
 _CATALOG: Final = (
     *(
         "columns",
@@ -116,7 +117,7 @@ def run(
     """
     try:
         connection.execute(f"SET SESSION TimeZone = '{zone.key}'").fetchall()
-        _check(connection, sql)
+        _check(sql)
         connection.execute("BEGIN TRANSACTION READ ONLY").fetchall()
         return _run_interruptibly(connection, lambda: _table(connection, sql, bytes_max), seconds_max, watch)
     except TimeoutError as error:
@@ -141,8 +142,15 @@ def one_line(error: duckdb.Error) -> str:
     return " ".join(str(error).split())
 
 
-def _check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
-    statements = connection.extract_statements(sql)
+@cache
+def _parser() -> duckdb.DuckDBPyConnection:
+    """A database of its own: what can be serialized depends on a database's storage version, what is allowed must not."""
+    return duckdb.connect(config={"threads": 1, "autoinstall_known_extensions": "false"})
+
+
+def _check(sql: str) -> None:
+    with _parser().cursor() as parser:
+        statements = parser.extract_statements(sql)
     if len(statements) != 1:
         raise QueryError(f"one statement at a time, got {len(statements)}")
     kind = statements[0].type.name
@@ -150,14 +158,17 @@ def _check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
         raise QueryError(
             f"only SELECT and EXPLAIN are allowed, this is {kind}: the database is written by parcelwatch alone"
         )
-    select = _EXPLAIN.sub("", sql, count=1) if kind == "EXPLAIN" else sql
-    serialized = connection.execute("SELECT json_serialize_sql(?)", [select]).fetchall()[0][0]
+    explain = _EXPLAIN.match(sql) if kind == "EXPLAIN" else None
+    select = sql[explain.end() :] if explain else sql
+    with _parser().cursor() as parser:
+        serialized = parser.execute("SELECT json_serialize_sql(?)", [select]).fetchall()[0][0]
     try:
         parsed = json.loads(serialized)
     except RecursionError:
         raise QueryError("this is nested too deeply: write it flatter, or in several queries") from None
-    if parsed["error"]:
-        raise QueryError(f"{kind} of this is not allowed ({parsed['error_message']}): a query reads this database only")
+    if parsed["error"] or len(parsed["statements"]) != 1:
+        why = parsed.get("error_message") or f"it must begin with {kind}"
+        raise QueryError(f"this {kind} is not allowed ({why}): a query reads this database only")
     for name in _table_functions(parsed):
         if name.casefold() not in _TABLE_FUNCTIONS:
             raise QueryError(f"{name}() is not allowed: a query reads this database only")
@@ -194,7 +205,8 @@ def _table(connection: duckdb.DuckDBPyConnection, sql: str, bytes_max: int | Non
         batches.append(batch)
         size += batch.nbytes
         if bytes_max is not None and size > bytes_max:
-            raise QueryError(f"the answer is larger than {bytes_max >> 20:,} MB: ask for fewer rows or columns")
+            larger = f"the answer is larger than {bytes_max >> 20:,} MB"
+            raise QueryError(f"{larger}: ask for fewer rows or columns, or read the copy (query --copy)")
     return pa.Table.from_batches(batches, reader.schema)
 
 

@@ -14,7 +14,6 @@ from typing import Final, NamedTuple
 import duckdb
 
 from pipeline.copying import copy_durably, sync_folder
-from pipeline.guarded import LOCKED
 
 FORMAT: Final = 2
 """The version of the tables. A file of a newer one is refused, one of an older one is upgraded."""
@@ -126,8 +125,6 @@ def _open(path: Path) -> duckdb.DuckDBPyConnection:
     connection = _connect(path, read_only=False)
     connection.execute("PRAGMA disable_checkpoint_on_shutdown").fetchall()
     connection.execute("SET GLOBAL TimeZone = 'UTC'").fetchall()
-    for setting in LOCKED:
-        connection.execute(setting).fetchall()
     return connection
 
 

@@ -24,7 +24,7 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
-from pipeline.guarded import WATCH_SECONDS, QueryError, run, zone_of
+from pipeline.guarded import LOCKED, WATCH_SECONDS, QueryError, run, zone_of
 from pipeline.store import Store
 
 QUERIES_MAX: Final = 4
@@ -78,7 +78,7 @@ def ask(path: Path, sql: str, zone: ZoneInfo, seconds_max: float | None) -> pa.T
             connection.connect(str(socket_path_of(path)))
             connection.sendall(json.dumps(request).encode() + b"\n")
             head = next(filter(bytes.strip, answer), b"")
-            told = json.loads(head) if head else {}
+            told = json.loads(head) if head.endswith(b"\n") else {}  # else it was cut short
             if "error" in told:
                 raise QueryError(told["error"])
             content = answer.read(told.get("bytes", 0))
@@ -125,6 +125,9 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         self.seconds_max: Final = seconds_max
         self.turns: Final = threading.Semaphore(QUERIES_MAX)
         self.closing: Final = threading.Event()
+        with closing(store.cursor()) as cursor:
+            for setting in LOCKED:
+                cursor.execute(setting).fetchall()
         self._path = path
         self._open: set[socket.socket] = set()
         try:
