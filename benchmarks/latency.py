@@ -167,7 +167,7 @@ class Watcher:
         answer = query(self._db, FLAGS)
         now, took = time.time(), time.monotonic() - began
         if "through its writer" not in str(answer.source_note):
-            sys.exit(f"the service did not answer: {answer.source_note}")
+            sys.exit("the service did not answer")
         self.query_seconds.append(took)
         for flag in answer.frame.iter_rows():
             self.seen_at.setdefault(flag, now)
@@ -225,6 +225,8 @@ def measure(here: Path, bootstrap: str, topics: list[str], arguments: argparse.N
         told |= {"lag": told["events"] - read, "cpu_share": cpu_share}
         return report(told, watcher, wanted)
     finally:
+        if service.poll() is not None:
+            print(f"the service has ended: {Path(log.name).read_text()}", file=sys.stderr)
         for process in (producer, service):
             process.terminate()
         for process in (producer, service):
