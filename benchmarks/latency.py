@@ -5,6 +5,7 @@ python -m benchmarks.latency [--rate N] [--seconds S] [--warm-up S]
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
@@ -186,8 +187,10 @@ class Watcher:
 
 
 def start(module: str, *arguments: str | Path | float, **streams: Any) -> "subprocess.Popen[str]":
-    """Start a process of our own."""
-    return subprocess.Popen([sys.executable, "-m", module, *map(str, arguments)], cwd=ROOT, text=True, **streams)
+    """Start a process of our own, without anybody's settings."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PARCELWATCH_")}
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **streams)
 
 
 def measure(here: Path, bootstrap: str, topics: list[str], arguments: argparse.Namespace, log: IO[str]) -> bool:
@@ -230,7 +233,7 @@ def measure(here: Path, bootstrap: str, topics: list[str], arguments: argparse.N
         for process in (producer, service):
             process.terminate()
         for process in (producer, service):
-            process.wait()
+            process.communicate()
 
 
 def report(told: dict[str, Any], watcher: Watcher, wanted: set[tuple[str, str]]) -> bool:
