@@ -17,9 +17,9 @@ import pytest
 from pipeline import serving as serving_module
 from pipeline.reading import QueryError, query
 from pipeline.serving import NobodyAnswersError, ask, serving, socket_path_of
-from pipeline.store import Store
+from pipeline.store import Offset, Store
 from tests.pipeline.commandline import ROOT, await_that, environment, ndjson, parcel, parcelwatch, start
-from tests.pipeline.store_rows import commit, facts, flags
+from tests.pipeline.store_rows import at, commit, facts, flags, letters
 from tests.pipeline.test_reading import ENDLESS
 
 UTC = ZoneInfo("UTC")
@@ -32,9 +32,11 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def commit_scan(store: Store, number: int) -> None:
-    """One more scan and one more flag, together."""
+    """One more scan and one more flag, together, with the offset and the clock."""
     scan = {"carrier": "SF", "waybill_no": str(number), "status": "delivered"}
-    store.commit(commit(facts(scans=[scan]), flags({"flag_id": str(number)})))
+    offsets = {"t/0": Offset(number, None)}
+    store.commit(commit(facts(scans=[scan]), flags({"flag_id": str(number)}), None, offsets, at(number)))
+    store.mark_published("flags", number)
 
 
 def count(path: Path) -> int:
@@ -94,6 +96,23 @@ def test_a_long_read_does_not_hold_up_commits_or_checkpoints(store: Store) -> No
         assert count(store.path) == 10
 
 
+def test_a_checkpoint_that_a_reader_is_in_the_way_of_is_put_off(store: Store) -> None:
+    log = Path(f"{store.path}.wal")
+    store.commit(commit(None, None, letters({"source": "t/0", "position": 1, "raw": b"", "error": "e"})))
+    with store.cursor() as reader:
+        reader.execute("BEGIN TRANSACTION READ ONLY")
+        assert reader.execute("SELECT redriven_at FROM letters").fetchall() == [(None,)]
+        store.commit(commit(redriven=[1]))  # an UPDATE, which the reader must not see
+        store._copy_finished(wait=True)
+        store.publish_copy()
+        assert log.exists()
+        assert reader.execute("SELECT redriven_at FROM letters").fetchall() == [(None,)]
+    store.publish_copy()
+    assert not log.exists()
+    store._copy_finished(wait=True)
+    assert query(store.copy_path, "FROM dead_letters").frame.is_empty()
+
+
 def test_two_services_each_answer_for_their_own_database(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     with Store(tmp_path / "a.duckdb") as one, Store(tmp_path / "b.duckdb") as two, serving(one, 60), serving(two, 60):
@@ -146,7 +165,7 @@ def test_the_socket_of_a_killed_service_does_no_harm(tmp_path: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path
-from pipeline.store import Store
+from pipeline.store import Offset, Store
 from pipeline.serving import serving
 from tests.pipeline.test_serving import commit_scan
 with Store(Path({str(path)!r})) as store, serving(store, 60):
