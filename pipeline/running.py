@@ -4,7 +4,7 @@ import os
 import secrets
 import signal
 import tempfile
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -149,17 +149,9 @@ class _End(NamedTuple):
     error: BaseException | None
 
 
-def ahead(
-    items: Iterator[Item],
-    stop: Stop,
-    *,
-    depth: int = 2,
-    patience_seconds: float = 1.0,
-    hurries: Callable[[Item], bool] = lambda _: True,
-) -> Generator[Item]:
+def ahead(items: Iterator[Item], stop: Stop, *, depth: int = 2, patience_seconds: float = 1.0) -> Generator[Item]:
     """The same items, made in a thread of their own while earlier ones are used, at most `depth` of them waiting.
 
-    After an item that `hurries` says no to, the next one is begun only when it is asked for: it would grow old while it waits.
     Ends with `items`, or when `stop` has been asked for; then waits for the item being made, but no longer than
     `patience_seconds`: a read from standard input may take for ever. An error of `items` is raised after the items before it.
     """
@@ -189,12 +181,8 @@ def ahead(
                 if item.error is not None:
                     raise item.error
                 return
-            if hurries(item):
-                room.release()
-                yield item
-            else:
-                yield item
-                room.release()
+            room.release()
+            yield item
     finally:
         abandoned = True
         room.release()

@@ -69,9 +69,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         service = Service(pipeline, source, publisher, metrics, server, settings.summary_every_seconds)
         patience_seconds = settings.batch_wait_ms_max / 1000 + _POLL_SECONDS_MAX
         polled = ahead(polls(source, settings), stop, depth=1, patience_seconds=patience_seconds)
-        coming = ahead(
-            arrivals(polled, pipeline.decoder), stop, depth=1, patience_seconds=2 * patience_seconds, hurries=_is_behind
-        )
+        coming = ahead(arrivals(polled, pipeline.decoder), stop, depth=1, patience_seconds=2 * patience_seconds)
         for arrival in stack.enter_context(closing(coming)):
             service.turn(arrival)
             if arguments.until_caught_up and goal.reached(arrival.batch, pipeline.engine.clock):
@@ -116,11 +114,6 @@ def arrivals(batches: Iterable[KafkaBatch], decoder: Decoder) -> Iterator[Arriva
     """Decode `batches`."""
     for batch in batches:
         yield Arrival(batch, decoder.decode(batch.records))
-
-
-def _is_behind(arrival: Arrival) -> bool:
-    """Whether more is waiting than one batch: then speed is worth more than the freshness of the next one."""
-    return sum(arrival.batch.lag.values()) > len(arrival.batch.records)
 
 
 class CatchUp:
