@@ -30,6 +30,7 @@ _JUDGING: Final = (
     "carriers_dir",
     "copy_every_seconds",
     "memory_every_seconds",
+    "query_seconds_max",
     "batch_records_max",
 )
 _AWARE_TIME: Final = TypeAdapter[datetime](AwareDatetime)
@@ -259,6 +260,11 @@ def _add_query(commands: "_Commands[Parser]") -> None:
         default=100,
         metavar="N",
         help="most rows of a table; 0: all (default: 100; other formats: all)",
+    )
+    parser.add_argument(
+        "--copy",
+        action="store_true",
+        help="while the service runs, read its published copy: some seconds old, but without limits of time and size",
     )
     _settings(parser, "db", "timezone")
 

@@ -25,7 +25,7 @@ def query(arguments: argparse.Namespace, settings: Settings) -> int:
     if kind == "parquet" and arguments.out is None:
         raise UsageError("--format parquet needs --out FILE: Parquet is not for the terminal")
     sql = sys.stdin.read() if arguments.sql == "-" else arguments.sql
-    answer = read(settings.db, sql, timezone=settings.timezone)
+    answer = read(settings.db, sql, timezone=settings.timezone, live=not arguments.copy)
     frame = answer.frame
     if answer.source_note:
         sys.stderr.write(f"parcelwatch: {answer.source_note}\n")

@@ -19,6 +19,7 @@ from pipeline.engine import Engine
 from pipeline.formats import Formats
 from pipeline.profile_views import profile_views
 from pipeline.profiles import ProfileError, load_profiles
+from pipeline.serving import serving
 from pipeline.store import Store
 from schemas.settings import Settings, SettingsError
 
@@ -55,7 +56,10 @@ def opened(settings: Settings, formats: Formats | None = None) -> Iterator[Pipel
     profiles = profiles_of(settings)
     formats = formats or Formats.of(settings)
     views = profile_views(profiles)
-    with Store(settings.db, copy_every_seconds=settings.copy_every_seconds, extra_views=views) as store:
+    with (
+        Store(settings.db, copy_every_seconds=settings.copy_every_seconds, extra_views=views) as store,
+        serving(store, settings.query_seconds_max),
+    ):
         decoder = Decoder(hash_key(settings, fresh=store.clock() is None and not store.offsets()), formats)
         warn = None if settings.warn_hours is None else timedelta(hours=settings.warn_hours)
         engine = Engine(

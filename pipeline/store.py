@@ -13,6 +13,9 @@ uses. Outside checkpoints commits only append to the write-ahead log. Hence the 
 2. After a checkpoint a child process copies the file (`copying.py`) and renames the copy into place. That copy,
    `<stem>.published<suffix>`, is also what other processes read.
 3. On start every table is read in full; if that fails, the file is set aside and the copy put in its place, with the log.
+
+What every commit changes is deleted and inserted again, never updated: DuckDB makes no checkpoint while a transaction that began
+before the last UPDATE still reads.
 """
 
 import fcntl
@@ -149,20 +152,14 @@ class Store:
             duckdb.Error: Nothing of it was written. The store must not be used any more.
         """
         assert commit.clock is None or self._clock is None or commit.clock >= self._clock, "the clock went back"
-        self._connection.begin()
-        try:
+        with self._transaction():
             for table, frame in commit.facts.items():
                 self._append(table, frame.select(FACTS[table].names()))
             self._append("flag_log", _numbered(commit.flags.select(FLAG_LOG.names()), "seq", self._next_seq))
             new_letters = self._write_letters(commit.letters, commit.redriven)
             self._write_offsets(commit.offsets)
             if commit.clock is not None and commit.clock != self._clock:
-                self._run("UPDATE parcelwatch SET clock = ?", commit.clock)
-            self._connection.commit()
-        except BaseException:
-            with suppress(duckdb.Error):
-                self._connection.rollback()
-            raise
+                self._set("clock", commit.clock)
         for table, frame in commit.facts.items():
             self.appended[table] += frame.height
         self._offsets |= commit.offsets
@@ -178,15 +175,16 @@ class Store:
 
     def mark_published(self, topic: str, last: int) -> None:
         """Remember that everything up to `last` (a `seq` of flags, an `id` of letters) was published to `topic`."""
-        if self._read("SELECT topic FROM published").filter(topic=topic).height:
-            self._run("UPDATE published SET last = ? WHERE topic = ?", last, topic)
-        else:
+        with self._transaction():
+            self._run("DELETE FROM published WHERE topic = ?", topic)
             self._run("INSERT INTO published VALUES (?, ?)", topic, last)
         self._committed = True
 
     def remember_memory(self, token: str | None) -> None:
         """Remember to which file memory was written; None: it is of no use any more."""
-        self._run("UPDATE parcelwatch SET memory = ?", token)
+        if token != self.memory:
+            with self._transaction():
+                self._set("memory", token)
         self.memory = token
         self._committed = True
 
@@ -273,8 +271,12 @@ class Store:
 
     def sql(self, query: str, parameters: Sequence[object] = ()) -> pl.DataFrame:
         """Run a query of our own, up to the last commit; may be called from other threads. Times are in UTC."""
-        with self._connection.cursor() as cursor:
+        with self.cursor() as cursor:
             return _polars(cursor.sql(query, params=list(parameters)).to_arrow_table())
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """Return another connection to the database, for one thread to read from and close. It sees what is committed."""
+        return self._connection.cursor()
 
     # The copy
 
@@ -288,13 +290,19 @@ class Store:
             self.publish_copy()
 
     def publish_copy(self) -> None:
-        """Checkpoint and begin to copy the file, unless a copy is still being made."""
+        """Checkpoint and begin to copy the file, unless a copy is still being made, or another connection is in the way."""
         if not self._copy_finished():
             return
         if self._copy_has_checkpoint and self._committed:
             began = time.monotonic()
             self._copy_has_checkpoint = False
-            self._run("CHECKPOINT")
+            try:
+                self._run("CHECKPOINT")
+            except duckdb.TransactionException as error:
+                # Another connection was in the way, and nothing was written: the next turn tries again.
+                self._copy_has_checkpoint = True
+                _log.info("the checkpoint is put off: %s", error)
+                return
             self._checkpoint_seconds = time.monotonic() - began
             self._committed = False
         if not self._copy_has_checkpoint:
@@ -388,6 +396,22 @@ class Store:
 
     # Statements
 
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.begin()
+        try:
+            yield
+            self._connection.commit()
+        except BaseException:
+            with suppress(duckdb.Error):
+                self._connection.rollback()
+            raise
+
+    def _set(self, name: str, value: object) -> None:
+        """Give the one row of `parcelwatch` another value."""
+        self._run(f"INSERT INTO parcelwatch SELECT * REPLACE (? AS {name}) FROM parcelwatch", value)
+        self._run(f"DELETE FROM parcelwatch WHERE {name} IS DISTINCT FROM ?", value)
+
     def _append(self, table: str, frame: pl.DataFrame) -> None:
         if frame.height:
             with self._registered("added", frame):
@@ -422,13 +446,9 @@ class Store:
             return
         schema = {"source": pl.String(), "position": pl.Int64(), "checksum": pl.Int64()}
         rows = pl.DataFrame(changed, schema=schema, orient="row")
-        known = pl.col("source").is_in(list(self._offsets))
-        with self._registered("read", rows.filter(known)):
-            self._run(
-                "UPDATE offsets SET position = read.position, checksum = read.checksum "
-                "FROM read WHERE offsets.source = read.source"
-            )
-        self._append("offsets", rows.filter(~known))
+        with self._registered("read", rows):
+            self._run("DELETE FROM offsets WHERE source IN (SELECT source FROM read)")
+        self._append("offsets", rows)
 
     def _run(self, statement: str, *parameters: object) -> None:
         # An open result would block the next `register`.

@@ -170,6 +170,12 @@ class Settings(BaseSettings):
         le=86_400,
         description="how often memory, once large, is written beside the database for a quick restart, in seconds",
     )
+    query_seconds_max: float = Field(
+        default=60,
+        ge=0,
+        le=86_400,
+        description="how long a query to the running service may take, in seconds; 0: queries read the copy",
+    )
 
     http_host: str = Field(
         default="127.0.0.1", min_length=1, description="address that /metrics and /healthz listen on"

@@ -2,7 +2,8 @@ import sys
 
 import pytest
 
-from benchmarks import places, throughput
+from benchmarks import latency, places, throughput
+from tests.broker import BOOTSTRAP_VARIABLE, Broker
 
 
 def test_the_benchmark_runs_and_its_replay_flags_what_it_must(
@@ -21,3 +22,17 @@ def test_the_benchmark_of_places_runs(monkeypatch: pytest.MonkeyPatch, capfd: py
         places.main()
     assert done.value.code == 0
     assert "orders in one line" in capfd.readouterr().out
+
+
+@pytest.mark.kafka
+def test_the_benchmark_of_latency_sees_all_its_flags(
+    kafka: Broker, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(BOOTSTRAP_VARIABLE, kafka.bootstrap)
+    monkeypatch.setattr(sys, "argv", ["latency", "--rate", "300", "--seconds", "3", "--warm-up", "1"])
+    with pytest.raises(SystemExit) as done:
+        latency.main()
+    assert not done.value.code
+    figures = capfd.readouterr().out
+    assert "produced -> visible" in figures
+    assert "60 flags expected: 0 are missing, 0 too many" in figures

@@ -6,17 +6,21 @@ commit. `PARCELWATCH_SEED=7 pytest tests/test_kills.py` repeats the moments of o
 
 import os
 import secrets
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from random import Random
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
 from kafka import KafkaProducer
 
 from pipeline.reading import query
+from pipeline.serving import NobodyAnswersError, ask
 from pipeline.simulate import Simulation, write_file
 from tests.broker import Broker
 from tests.pipeline.commandline import await_that, in_a_process, start
@@ -58,6 +62,25 @@ def twice_opened(db: Path) -> pl.DataFrame:
     ).frame
 
 
+@contextmanager
+def asked(db: Path) -> Iterator[None]:
+    """Somebody asks all the time: checkpoints and kills happen while queries read."""
+    done = threading.Event()
+
+    def work() -> None:
+        while not done.wait(0.01):
+            with suppress(NobodyAnswersError):
+                ask(db, "SELECT count(*) FROM shipments", ZoneInfo("UTC"), None)
+
+    asking = threading.Thread(target=work)
+    asking.start()
+    try:
+        yield
+    finally:
+        done.set()
+        asking.join()
+
+
 def kill_at_random(random: Random, db: Path, *arguments: str) -> None:
     """Run the program until it commits, and kill it a random while later, wherever it is."""
     log = db.with_name(f"{db.name}.wal")
@@ -66,7 +89,7 @@ def kill_at_random(random: Random, db: Path, *arguments: str) -> None:
         return (log.stat().st_mtime_ns, log.stat().st_size) if log.exists() else (0, 0)
 
     before = state()
-    with start(*arguments, "--db", str(db), cwd=db.parent, **SETTINGS) as program:
+    with start(*arguments, "--db", str(db), cwd=db.parent, **SETTINGS) as program, asked(db):
         await_that(lambda: program.poll() is not None or state() != before)
         time.sleep(random.uniform(0, 0.6))  # The moment of the kill is what is being tried.
         program.kill()
