@@ -35,6 +35,7 @@ from kafka.errors import (
     for_code,
 )
 
+from pipeline.kafka_columns import read_in_columns, rows
 from pipeline.store import Offset
 from schemas.frames import RECORDS, TIME
 
@@ -202,6 +203,7 @@ class KafkaSource:
             )
         with connecting(settings):
             self._consumer = KafkaConsumer(**{**settings, **_CONSUMER_FIXED})
+            read_in_columns(self._consumer)
             try:
                 self._watch = _Watch(settings, tuple(dict.fromkeys(topics)), now)
             except BaseException:
@@ -304,21 +306,15 @@ class KafkaSource:
 
     def _chunk(self, reading: _Reading, fetched: Sequence[Any], now: datetime) -> pl.DataFrame:
         """One partition's records as RECORDS, but times still in milliseconds; takes note of how far they reach."""
-        stamps = pl.Series([record.timestamp for record in fetched], dtype=pl.Int64)
+        chunk = rows(fetched)
+        stamps = chunk["recorded_at"]
         limit = (now - _EPOCH + timedelta(seconds=FUTURE_SECONDS_MAX)) // timedelta(milliseconds=1)
         latest = cast("int | None", stamps.filter(stamps.is_between(0, limit)).max())
         if latest is not None:
             # Not past the wall clock: what is appended next may be stamped with any moment from now on.
             reading.has_read_until(min(_EPOCH + timedelta(milliseconds=latest), now))
         self.records_from_future += int((stamps > limit).sum())
-        return pl.DataFrame(
-            {
-                "value": pl.Series([record.value for record in fetched], dtype=pl.Binary),
-                "source": pl.repeat(reading.source, len(fetched), dtype=pl.String, eager=True),
-                "position": pl.Series([record.offset for record in fetched], dtype=pl.Int64),
-                "recorded_at": stamps,
-            }
-        )
+        return chunk.select("value", pl.lit(reading.source).alias("source"), "position", "recorded_at")
 
     def _behind(self) -> bool:
         """Whether there is known to be more to read."""
