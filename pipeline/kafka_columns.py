@@ -103,7 +103,8 @@ class _Batch(DefaultRecordBatch):  # type: ignore[misc]  # kafka-python has no t
 
     def one_by_one(self) -> Iterator[Any]:
         """The records, as kafka-python reads them."""
-        return DefaultRecordBatch.__iter__(self)  # type: ignore[no-any-return]
+        self._maybe_uncompress()
+        return iter(self.__next__, None)
 
 
 class _Whole:
@@ -165,6 +166,8 @@ class _InColumns(Fetcher.PartitionRecords):  # type: ignore[misc]
     _left = ROWS.to_frame()
     #: Where to go on behind them.
     _behind_left = 0
+    #: Whether a record was met that is not below where the fetch began.
+    _begun = False
     record_iterator: Any
     next_fetch_offset: int
 
@@ -177,8 +180,8 @@ class _InColumns(Fetcher.PartitionRecords):  # type: ignore[misc]
         Raises:
             CorruptRecordError: the next record is damaged. Those before it have been taken.
         """
-        self._maybe_raise_next_inline_exception()
         if self._left.is_empty():
+            self._maybe_raise_next_inline_exception()
             self._left = self._read(n)
             self._behind_left = self.next_fetch_offset
         taken, self._left = self._left[:n], self._left[n:]
@@ -198,20 +201,28 @@ class _InColumns(Fetcher.PartitionRecords):  # type: ignore[misc]
                 size += record.value.size_in_bytes if whole else 0
                 if count >= n or size >= _TAKE_BYTES_MAX:
                     break
-        except Exception as error:  # To be raised after what came before it.
-            self._next_inline_exception = error
+        except Exception as error:
+            if not read:
+                raise
+            self._next_inline_exception = error  # To be raised after what came before it.
         try:
             frames.extend(self._frames(read))
         except Exception as error:
             self._next_inline_exception = error
         if not read:
             self.drain()
-        if not frames:
-            return ROWS.to_frame()
-        frame = pl.concat(frames)
-        # A fetch may begin in the middle of a batch.
-        begins = frame.is_empty() or frame.item(0, "position") >= self.fetch_offset
-        return frame if begins else frame.filter(pl.col("position") >= self.fetch_offset)
+        return self._from_fetch_offset(pl.concat(frames)) if frames else ROWS.to_frame()
+
+    def _maybe_skip_record(self, _: Any) -> bool:
+        """Never: a batch may have records on both sides of where the fetch began."""
+        return False
+
+    def _from_fetch_offset(self, frame: pl.DataFrame) -> pl.DataFrame:
+        if self._begun:
+            return frame
+        within = frame["position"] >= self.fetch_offset
+        self._begun = within.any()
+        return frame[within.arg_max() :] if self._begun else frame.clear()
 
     def _frames(self, read: Iterable[Any]) -> Iterator[pl.DataFrame]:
         for whole, some in groupby(read, lambda one: isinstance(one, _Batch)):

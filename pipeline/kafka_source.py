@@ -43,8 +43,9 @@ FUTURE_SECONDS_MAX: Final = 300
 """A record stamped further ahead of the wall clock than this does not move the clock."""
 
 _GATHER_BACKLOG_SECONDS_MAX: Final = 1.0
-_BATCH_BYTES_MAX: Final = 64 * 2**20
-_POLL_RECORDS_MAX: Final = 10_000
+_UNWANTED_SECONDS: Final = 0.02
+_BATCH_BYTES_MAX: Final = 128 * 2**20
+_POLL_RECORDS_MAX: Final = 50_000
 _LOOK_SECONDS: Final = 0.5
 _START_SECONDS_MAX: Final = 15
 _CLOSE_SECONDS_MAX: Final = 5
@@ -65,6 +66,9 @@ CLIENT_DEFAULTS: Final[Mapping[str, object]] = {
     "request_timeout_ms": 15_000,
 }
 """Settings of every Kafka client here, unless the user's say otherwise."""
+
+#: A backlog comes in bigger pieces than the client's own 1 MiB. No more than its `fetch_max_bytes`, 50 MiB, come at once.
+_CONSUMER_DEFAULTS: Final[Mapping[str, object]] = {"max_partition_fetch_bytes": 4 * 2**20}
 
 #: What reading from the positions in DuckDB, and nowhere else, depends on.
 _CONSUMER_FIXED: Final[Mapping[str, object]] = {
@@ -196,7 +200,7 @@ class KafkaSource:
         self._readings: dict[TopicPartition, _Reading] = {}
         self._followed: _Sight | None = None
         self._truncated: dict[TopicPartition, OffsetAndMetadata | None] = {}
-        settings = {**CLIENT_DEFAULTS, **settings}
+        settings = {**CLIENT_DEFAULTS, **_CONSUMER_DEFAULTS, **settings}
         for name in (settings.keys() & _CONSUMER_FIXED.keys()) - {"group_id"}:
             raise SourceError(
                 f"the Kafka client's {name} cannot be set: reading goes on from the positions in the database"
@@ -220,11 +224,14 @@ class KafkaSource:
         """The sources that are read, sorted."""
         return sorted(reading.source for reading in self._readings.values())
 
-    def poll(self, timeout_seconds: float, gather_seconds: float = 0.1) -> KafkaBatch:
+    def poll(
+        self, timeout_seconds: float, gather_seconds: float = 0.1, wanted: Callable[[], bool] = lambda: True
+    ) -> KafkaBatch:
         """Reads the next records; an empty batch when none came in time.
 
         Waits at most `timeout_seconds` for the first record, and at most `gather_seconds` after it for more. While there is
-        known to be more it gathers for up to a second, so that a backlog comes in big batches; a full batch comes at once.
+        known to be more it gathers for up to a second, and as long as the batch is not `wanted` it gathers anyway: so a backlog
+        comes in big batches. A full batch comes at once.
         Broker outages are waited out: records go on where they stopped, and until then batches are empty.
 
         Raises:
@@ -233,7 +240,7 @@ class KafkaSource:
         """
         self._follow(self._watch.sight)
         with _no_garbage_collection():
-            records = self._gather(timeout_seconds, gather_seconds)
+            records = self._gather(timeout_seconds, gather_seconds, wanted)
         sight = self._watch.sight
         positions = {partition: self._position(partition) for partition in self._readings}
         lag: dict[str, int] = {}
@@ -259,14 +266,15 @@ class KafkaSource:
         self._watch.close()
         self._consumer.close(timeout_ms=_CLOSE_SECONDS_MAX * 1000)
 
-    def _gather(self, timeout_seconds: float, gather_seconds: float) -> pl.DataFrame:
+    def _gather(self, timeout_seconds: float, gather_seconds: float, wanted: Callable[[], bool]) -> pl.DataFrame:
         chunks: list[pl.DataFrame] = []
         room = self._batch_records_max
         size = 0
         begun = time.monotonic()
         deadline = begun + timeout_seconds
         while True:
-            got = self._fetch(max(0.0, deadline - time.monotonic()), min(room, _POLL_RECORDS_MAX))
+            wait_seconds = max(0.0 if wanted() else _UNWANTED_SECONDS, deadline - time.monotonic())
+            got = self._fetch(wait_seconds, min(room, _POLL_RECORDS_MAX))
             if got and not chunks:
                 begun = time.monotonic()
             now = self._now()
@@ -277,7 +285,8 @@ class KafkaSource:
                 size += int(chunk.estimated_size())
             if chunks:
                 deadline = begun + (_GATHER_BACKLOG_SECONDS_MAX if self._behind() else gather_seconds)
-            if room <= 0 or size >= _BATCH_BYTES_MAX or time.monotonic() >= deadline:
+            full = room <= 0 or size >= _BATCH_BYTES_MAX
+            if full or (wanted() and time.monotonic() >= deadline):
                 return pl.concat(chunks).with_columns(_RECORDED_AT) if chunks else RECORDS.to_frame()
 
     def _fetch(self, wait_seconds: float, records_max: int) -> dict[TopicPartition, list[Any]]:
