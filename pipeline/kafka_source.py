@@ -10,7 +10,6 @@ earliest of these. Nothing that has not been read yet can be older, an idle part
 and while a broker does not answer nothing is proven and the clock stands still.
 """
 
-import gc
 import logging
 import threading
 import time
@@ -199,6 +198,7 @@ class KafkaSource:
         self._now = now
         self._readings: dict[TopicPartition, _Reading] = {}
         self._followed: _Sight | None = None
+        self._failure: SourceError | None = None
         self._truncated: dict[TopicPartition, OffsetAndMetadata | None] = {}
         settings = {**CLIENT_DEFAULTS, **_CONSUMER_DEFAULTS, **settings}
         for name in (settings.keys() & _CONSUMER_FIXED.keys()) - {"group_id"}:
@@ -235,12 +235,13 @@ class KafkaSource:
         Broker outages are waited out: records go on where they stopped, and until then batches are empty.
 
         Raises:
-            RetentionGapError: records that were not read are gone, and `on_gap` is `fail`.
+            RetentionGapError: records that were not read are gone, and `on_gap` is `fail`. What was read before has been given.
             SourceError: records that exist cannot be read: not allowed, corrupt, or compressed with a codec not installed.
         """
+        if self._failure is not None:
+            raise self._failure
         self._follow(self._watch.sight)
-        with _no_garbage_collection():
-            records = self._gather(timeout_seconds, gather_seconds, wanted)
+        records = self._gather(timeout_seconds, gather_seconds, wanted)
         sight = self._watch.sight
         positions = {partition: self._position(partition) for partition in self._readings}
         lag: dict[str, int] = {}
@@ -274,7 +275,14 @@ class KafkaSource:
         deadline = begun + timeout_seconds
         while True:
             wait_seconds = max(0.0 if wanted() else _UNWANTED_SECONDS, deadline - time.monotonic())
-            got = self._fetch(wait_seconds, min(room, _POLL_RECORDS_MAX))
+            try:
+                got = self._fetch(wait_seconds, min(room, _POLL_RECORDS_MAX))
+            except SourceError as error:
+                if not chunks:
+                    raise
+                # Whoever mends it may delete what lies before it.
+                self._failure = error
+                return pl.concat(chunks).with_columns(_RECORDED_AT)
             if got and not chunks:
                 begun = time.monotonic()
             now = self._now()
@@ -554,18 +562,6 @@ class _Watch:
             log.warning("no topic %s at %s: waiting for it; until then the clock stands still", names, self._servers)
         if self.sight.missing - missing:
             log.info("topic %s is there now", ", ".join(sorted(self.sight.missing - missing)))
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Spares a fifth of the client's time: the collector looks at each of its records, over and over, and finds no cycle."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
 
 
 @contextmanager
