@@ -41,7 +41,7 @@ from schemas.frames import RECORDS, TIME
 FUTURE_SECONDS_MAX: Final = 300
 """A record stamped further ahead of the wall clock than this does not move the clock."""
 
-_GATHER_BACKLOG_SECONDS_MAX: Final = 1.0
+_GATHER_BACKLOG_SECONDS_MAX: Final = 0.3
 _UNWANTED_SECONDS: Final = 0.02
 _BATCH_BYTES_MAX: Final = 128 * 2**20
 _POLL_RECORDS_MAX: Final = 50_000
@@ -229,9 +229,9 @@ class KafkaSource:
     ) -> KafkaBatch:
         """Reads the next records; an empty batch when none came in time.
 
-        Waits at most `timeout_seconds` for the first record, and at most `gather_seconds` after it for more. While there is
-        known to be more it gathers for up to a second, and as long as the batch is not `wanted` it gathers anyway: so a backlog
-        comes in big batches. A full batch comes at once.
+        Waits at most `timeout_seconds` for the first record, and at most `gather_seconds` after it for more, or somewhat longer
+        while there is known to be more. As long as the batch is not `wanted` it gathers on: so a backlog comes in big batches,
+        and a trickle at once. A full batch comes at once, too.
         Broker outages are waited out: records go on where they stopped, and until then batches are empty.
 
         Raises:
