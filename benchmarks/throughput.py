@@ -1,6 +1,6 @@
 """One stream through parcelwatch and, in the same run, through the bare tools it stands on. See README.md beside this file.
 
-python -m benchmarks.throughput [--orders N] [--seed S] [--no-kafka]
+python -m benchmarks.throughput [--orders N] [--seed S] [--no-kafka | --no-files]
 """
 
 import argparse
@@ -102,6 +102,22 @@ def bare_kafka(bootstrap: str, *topics: str) -> dict[str, Any]:
     return {"events": events, "seconds": seconds}
 
 
+def kafka_in_columns(bootstrap: str, *topics: str) -> dict[str, Any]:
+    """Read both topics to their ends as the service does, and do nothing with the columns."""
+    from pipeline.kafka_source import KafkaSource  # noqa: PLC0415  the other parts do without
+
+    source = KafkaSource({"bootstrap_servers": bootstrap}, topics, {}, batch_records_max=200_000)
+    started = time.perf_counter()
+    events, lag = 0, 1
+    while lag:
+        batch = source.poll(1)
+        events += batch.records.height
+        lag = sum(batch.lag.values())
+    seconds = time.perf_counter() - started
+    source.close()
+    return {"events": events, "seconds": seconds}
+
+
 def memory(db: str) -> dict[str, Any]:
     """Rebuild the engine's memory from a database, and see by how much the process grows."""
     from pipeline.engine import Engine  # noqa: PLC0415  the other parts do without
@@ -123,7 +139,7 @@ def memory(db: str) -> dict[str, Any]:
 
 
 PARTS: dict[str, Callable[..., dict[str, Any]]] = {
-    part.__name__: part for part in (simulated, bare_polars, bare_reader, bare_kafka, memory)
+    part.__name__: part for part in (simulated, bare_polars, bare_reader, bare_kafka, kafka_in_columns, memory)
 }
 
 
@@ -223,17 +239,21 @@ def from_files(here: Path, events: int, stream: Path) -> Path:
 def from_kafka(here: Path, events: int, stream: Path) -> None:
     """Measure what reads the topics of a broker of our own."""
     from pipeline.publish import sending  # noqa: PLC0415  imports the Kafka client, which files do without
-    from tests.broker import start_broker  # noqa: PLC0415
+    from tests.broker import BOOTSTRAP_VARIABLE, start_broker  # noqa: PLC0415
 
-    broker = start_broker()
+    # Taken away: the program refuses variables that it does not know.
+    broker = start_broker(os.environ.pop(BOOTSTRAP_VARIABLE, None))
     try:
         topics = {name: broker.create_topic(f"bench.{here.name}.{name}", PARTITIONS) for name in (ORDERS, SCANS)}
         with sending({"bootstrap_servers": broker.bootstrap}) as send, stream.open("rb") as lines:
             for line in lines:
                 event = json.loads(line)
                 carriers = event["type"] in {"scan", "waybill_replaced"}
-                send(topics[SCANS if carriers else ORDERS], event["waybill_no" if carriers else "order_id"], line)
+                # An exemption of many orders names none of them.
+                key = event.get("waybill_no" if carriers else "order_id") or event["event_id"]
+                send(topics[SCANS if carriers else ORDERS], key, line)
         unit = row("kafka-python poll loop, bare", part(bare_kafka, broker.bootstrap, *topics.values()))
+        row("the same in columns, bare", part(kafka_in_columns, broker.bootstrap, *topics.values()), unit)
         command: list[str | Path] = [
             "pipeline",
             "run",
@@ -255,7 +275,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.throughput", description=__doc__)
     parser.add_argument("--orders", type=int, default=ORDERS_DEFAULT, help="11 events each (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--no-kafka", action="store_true", help="only what reads files")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--no-kafka", action="store_true", help="only what reads files")
+    only.add_argument("--no-files", action="store_true", help="only what reads Kafka")
     parser.add_argument("--folder", type=Path, help="where to put files and databases while it runs")
     parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -271,7 +293,8 @@ def main() -> None:
         )
         print(f"{'':34} {'time':>10} {'':21} {'ratio':>7} {'CPU':>14} {'peak':>11}")
         row("parcelwatch simulate", made)
-        from_files(here, made.events, stream)
+        if not arguments.no_files:
+            from_files(here, made.events, stream)
         if not arguments.no_kafka:
             from_kafka(here, made.events, stream)
 

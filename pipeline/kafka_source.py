@@ -10,7 +10,6 @@ earliest of these. Nothing that has not been read yet can be older, an idle part
 and while a broker does not answer nothing is proven and the clock stands still.
 """
 
-import gc
 import logging
 import threading
 import time
@@ -35,15 +34,17 @@ from kafka.errors import (
     for_code,
 )
 
+from pipeline.kafka_columns import read_in_columns, rows
 from pipeline.store import Offset
 from schemas.frames import RECORDS, TIME
 
 FUTURE_SECONDS_MAX: Final = 300
 """A record stamped further ahead of the wall clock than this does not move the clock."""
 
-_GATHER_BACKLOG_SECONDS_MAX: Final = 1.0
-_BATCH_BYTES_MAX: Final = 64 * 2**20
-_POLL_RECORDS_MAX: Final = 10_000
+_GATHER_BACKLOG_SECONDS_MAX: Final = 0.3
+_UNWANTED_SECONDS: Final = 0.02
+_BATCH_BYTES_MAX: Final = 128 * 2**20
+_POLL_RECORDS_MAX: Final = 50_000
 _LOOK_SECONDS: Final = 0.5
 _START_SECONDS_MAX: Final = 15
 _CLOSE_SECONDS_MAX: Final = 5
@@ -64,6 +65,9 @@ CLIENT_DEFAULTS: Final[Mapping[str, object]] = {
     "request_timeout_ms": 15_000,
 }
 """Settings of every Kafka client here, unless the user's say otherwise."""
+
+#: A backlog comes in bigger pieces than the client's own 1 MiB. No more than its `fetch_max_bytes`, 50 MiB, come at once.
+_CONSUMER_DEFAULTS: Final[Mapping[str, object]] = {"max_partition_fetch_bytes": 4 * 2**20}
 
 #: What reading from the positions in DuckDB, and nowhere else, depends on.
 _CONSUMER_FIXED: Final[Mapping[str, object]] = {
@@ -194,14 +198,16 @@ class KafkaSource:
         self._now = now
         self._readings: dict[TopicPartition, _Reading] = {}
         self._followed: _Sight | None = None
+        self._failure: SourceError | None = None
         self._truncated: dict[TopicPartition, OffsetAndMetadata | None] = {}
-        settings = {**CLIENT_DEFAULTS, **settings}
+        settings = {**CLIENT_DEFAULTS, **_CONSUMER_DEFAULTS, **settings}
         for name in (settings.keys() & _CONSUMER_FIXED.keys()) - {"group_id"}:
             raise SourceError(
                 f"the Kafka client's {name} cannot be set: reading goes on from the positions in the database"
             )
         with connecting(settings):
             self._consumer = KafkaConsumer(**{**settings, **_CONSUMER_FIXED})
+            read_in_columns(self._consumer)
             try:
                 self._watch = _Watch(settings, tuple(dict.fromkeys(topics)), now)
             except BaseException:
@@ -218,20 +224,24 @@ class KafkaSource:
         """The sources that are read, sorted."""
         return sorted(reading.source for reading in self._readings.values())
 
-    def poll(self, timeout_seconds: float, gather_seconds: float = 0.1) -> KafkaBatch:
+    def poll(
+        self, timeout_seconds: float, gather_seconds: float = 0.1, wanted: Callable[[], bool] = lambda: True
+    ) -> KafkaBatch:
         """Reads the next records; an empty batch when none came in time.
 
-        Waits at most `timeout_seconds` for the first record, and at most `gather_seconds` after it for more. While there is
-        known to be more it gathers for up to a second, so that a backlog comes in big batches; a full batch comes at once.
+        Waits at most `timeout_seconds` for the first record, and at most `gather_seconds` after it for more, or somewhat longer
+        while there is known to be more. As long as the batch is not `wanted` it gathers on: so a backlog comes in big batches,
+        and a trickle at once. A full batch comes at once, too.
         Broker outages are waited out: records go on where they stopped, and until then batches are empty.
 
         Raises:
-            RetentionGapError: records that were not read are gone, and `on_gap` is `fail`.
+            RetentionGapError: records that were not read are gone, and `on_gap` is `fail`. What was read before has been given.
             SourceError: records that exist cannot be read: not allowed, corrupt, or compressed with a codec not installed.
         """
+        if self._failure is not None:
+            raise self._failure
         self._follow(self._watch.sight)
-        with _no_garbage_collection():
-            records = self._gather(timeout_seconds, gather_seconds)
+        records = self._gather(timeout_seconds, gather_seconds, wanted)
         sight = self._watch.sight
         positions = {partition: self._position(partition) for partition in self._readings}
         lag: dict[str, int] = {}
@@ -257,14 +267,22 @@ class KafkaSource:
         self._watch.close()
         self._consumer.close(timeout_ms=_CLOSE_SECONDS_MAX * 1000)
 
-    def _gather(self, timeout_seconds: float, gather_seconds: float) -> pl.DataFrame:
+    def _gather(self, timeout_seconds: float, gather_seconds: float, wanted: Callable[[], bool]) -> pl.DataFrame:
         chunks: list[pl.DataFrame] = []
         room = self._batch_records_max
         size = 0
         begun = time.monotonic()
         deadline = begun + timeout_seconds
         while True:
-            got = self._fetch(max(0.0, deadline - time.monotonic()), min(room, _POLL_RECORDS_MAX))
+            wait_seconds = max(0.0 if wanted() else _UNWANTED_SECONDS, deadline - time.monotonic())
+            try:
+                got = self._fetch(wait_seconds, min(room, _POLL_RECORDS_MAX))
+            except SourceError as error:
+                if not chunks:
+                    raise
+                # Whoever mends it may delete what lies before it.
+                self._failure = error
+                return pl.concat(chunks).with_columns(_RECORDED_AT)
             if got and not chunks:
                 begun = time.monotonic()
             now = self._now()
@@ -275,7 +293,8 @@ class KafkaSource:
                 size += int(chunk.estimated_size())
             if chunks:
                 deadline = begun + (_GATHER_BACKLOG_SECONDS_MAX if self._behind() else gather_seconds)
-            if room <= 0 or size >= _BATCH_BYTES_MAX or time.monotonic() >= deadline:
+            full = room <= 0 or size >= _BATCH_BYTES_MAX
+            if full or (wanted() and time.monotonic() >= deadline):
                 return pl.concat(chunks).with_columns(_RECORDED_AT) if chunks else RECORDS.to_frame()
 
     def _fetch(self, wait_seconds: float, records_max: int) -> dict[TopicPartition, list[Any]]:
@@ -304,21 +323,15 @@ class KafkaSource:
 
     def _chunk(self, reading: _Reading, fetched: Sequence[Any], now: datetime) -> pl.DataFrame:
         """One partition's records as RECORDS, but times still in milliseconds; takes note of how far they reach."""
-        stamps = pl.Series([record.timestamp for record in fetched], dtype=pl.Int64)
+        chunk = rows(fetched)
+        stamps = chunk["recorded_at"]
         limit = (now - _EPOCH + timedelta(seconds=FUTURE_SECONDS_MAX)) // timedelta(milliseconds=1)
         latest = cast("int | None", stamps.filter(stamps.is_between(0, limit)).max())
         if latest is not None:
             # Not past the wall clock: what is appended next may be stamped with any moment from now on.
             reading.has_read_until(min(_EPOCH + timedelta(milliseconds=latest), now))
         self.records_from_future += int((stamps > limit).sum())
-        return pl.DataFrame(
-            {
-                "value": pl.Series([record.value for record in fetched], dtype=pl.Binary),
-                "source": pl.repeat(reading.source, len(fetched), dtype=pl.String, eager=True),
-                "position": pl.Series([record.offset for record in fetched], dtype=pl.Int64),
-                "recorded_at": stamps,
-            }
-        )
+        return chunk.select("value", pl.lit(reading.source).alias("source"), "position", "recorded_at")
 
     def _behind(self) -> bool:
         """Whether there is known to be more to read."""
@@ -549,18 +562,6 @@ class _Watch:
             log.warning("no topic %s at %s: waiting for it; until then the clock stands still", names, self._servers)
         if self.sight.missing - missing:
             log.info("topic %s is there now", ", ".join(sorted(self.sight.missing - missing)))
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Spares a fifth of the client's time: the collector looks at each of its records, over and over, and finds no cycle."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from threading import Semaphore, Thread
+from threading import Event, Semaphore, Thread
 from types import FrameType
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
@@ -156,8 +156,12 @@ class _End(NamedTuple):
     error: BaseException | None
 
 
-def ahead(items: Iterator[Item], stop: Stop, *, depth: int = 2, patience_seconds: float = 1.0) -> Generator[Item]:
+def ahead(
+    items: Iterator[Item], stop: Stop, *, depth: int = 2, patience_seconds: float = 1.0, asked: Event | None = None
+) -> Generator[Item]:
     """The same items, made in a thread of their own while earlier ones are used, at most `depth` of them waiting.
+
+    `asked` is set while the next item is waited for, so that who makes it can make more of it until then.
 
     Ends with `items`, or when `stop` has been asked for; then waits for the item being made, but no longer than
     `patience_seconds`: a read from standard input may take for ever. An error of `items` is raised after the items before it.
@@ -165,6 +169,7 @@ def ahead(items: Iterator[Item], stop: Stop, *, depth: int = 2, patience_seconds
     made: SimpleQueue[Item | _End] = SimpleQueue()
     room = Semaphore(depth)
     abandoned = False
+    asked = asked or Event()
 
     def work() -> None:
         try:
@@ -180,10 +185,12 @@ def ahead(items: Iterator[Item], stop: Stop, *, depth: int = 2, patience_seconds
     worker.start()
     try:
         while not stop:
+            asked.set()
             try:
                 item = made.get(timeout=_STOP_LATENCY_SECONDS)
             except Empty:
                 continue
+            asked.clear()
             if isinstance(item, _End):
                 if item.error is not None:
                     raise item.error
@@ -193,4 +200,5 @@ def ahead(items: Iterator[Item], stop: Stop, *, depth: int = 2, patience_seconds
     finally:
         abandoned = True
         room.release()
+        asked.set()
         worker.join(patience_seconds)

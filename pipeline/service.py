@@ -9,9 +9,10 @@ import argparse
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
+from threading import Event
 from typing import Final, NamedTuple
 
 from pipeline.cli import program_version
@@ -68,7 +69,9 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         goal = CatchUp(started_at, {name: offset.position for name, offset in pipeline.store.offsets().items()})
         service = Service(pipeline, source, publisher, metrics, server, settings.summary_every_seconds)
         patience_seconds = settings.batch_wait_ms_max / 1000 + _POLL_SECONDS_MAX
-        polled = ahead(polls(source, settings), stop, depth=1, patience_seconds=patience_seconds)
+        asked = Event()
+        polling = polls(source, settings, asked.is_set)
+        polled = ahead(polling, stop, depth=1, patience_seconds=patience_seconds, asked=asked)
         coming = ahead(arrivals(polled, pipeline.decoder), stop, depth=1, patience_seconds=2 * patience_seconds)
         for arrival in stack.enter_context(closing(coming)):
             service.turn(arrival)
@@ -104,10 +107,10 @@ def _announce(settings: Settings, pipeline: Pipeline, source: KafkaSource) -> No
     )
 
 
-def polls(source: KafkaSource, settings: Settings) -> Iterator[KafkaBatch]:
+def polls(source: KafkaSource, settings: Settings, wanted: Callable[[], bool]) -> Iterator[KafkaBatch]:
     """Polls, for ever."""
     while True:
-        yield source.poll(_TICK_SECONDS, settings.batch_wait_ms_max / 1000)
+        yield source.poll(_TICK_SECONDS, settings.batch_wait_ms_max / 1000, wanted)
 
 
 def arrivals(batches: Iterable[KafkaBatch], decoder: Decoder) -> Iterator[Arrival]:

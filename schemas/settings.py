@@ -131,7 +131,7 @@ class Settings(BaseSettings):
         description="further settings of the Kafka client: security_protocol, sasl_mechanism, ssl_cafile, …",
     )
     batch_records_max: int = Field(
-        default=50_000, ge=1, le=65_536, description="most records judged and committed together"
+        default=200_000, ge=1, le=1_000_000, description="most records judged and committed together"
     )
     batch_wait_ms_max: int = Field(
         default=200, ge=1, le=60_000, description="longest wait for a batch to fill, in milliseconds"

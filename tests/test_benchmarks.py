@@ -16,6 +16,19 @@ def test_the_benchmark_runs_and_its_replay_flags_what_it_must(
     assert "labels 0 are missing, 0 flags are too many" in table
 
 
+@pytest.mark.kafka
+def test_the_benchmark_of_kafka_runs(
+    kafka: Broker, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(BOOTSTRAP_VARIABLE, kafka.bootstrap)
+    # As many orders as it takes for an exemption of many.
+    monkeypatch.setattr(sys, "argv", ["throughput", "--orders", "500", "--no-files"])
+    throughput.main()
+    table = capfd.readouterr().out
+    assert "the same in columns, bare" in table
+    assert "parcelwatch run" in table
+
+
 def test_the_benchmark_of_places_runs(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["places", "--orders", "50"])
     with pytest.raises(SystemExit) as done:

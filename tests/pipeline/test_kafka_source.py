@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -120,6 +120,24 @@ def test_compressed_batches_are_read(kafka: Broker, new_topic: NewTopic, codec: 
     produce(kafka, topic, numbered(5000), compression_type=codec, batch_size=2**20)
     with source(kafka, topic) as reading:
         assert read(reading, 5000)["value"].to_list() == numbered(5000)
+
+
+def test_a_batch_that_is_not_wanted_yet_grows_until_it_is_or_is_full(kafka: Broker, new_topic: NewTopic) -> None:
+    topic = new_topic()
+    produce(kafka, topic, numbered(10))
+    asked: list[int] = []
+
+    def wanted() -> bool:
+        # Only after more has come than there was at first, and the time to gather is long over.
+        asked.append(1)
+        if len(asked) == 20:
+            produce(kafka, topic, numbered(5))
+        return len(asked) > 60
+
+    with source(kafka, topic, batch_records_max=100) as reading:
+        assert reading.poll(5, 0.0, wanted).records.height == 15
+    with source(kafka, topic, batch_records_max=12) as reading:
+        assert reading.poll(5, 0.0, lambda: False).records.height == 12
 
 
 def test_reading_goes_on_from_given_offsets_and_no_batch_exceeds_its_limit(kafka: Broker, new_topic: NewTopic) -> None:
@@ -322,6 +340,19 @@ def test_records_deleted_while_they_are_being_read_are_a_gap(kafka: Broker, new_
     assert gap.cause == "deleted"
     assert gap.end == count - 1
     assert seen == [*range(gap.start), count - 1]
+
+
+def test_what_was_read_before_a_gap_is_given_before_the_gap_is_said(kafka: Broker, new_topic: NewTopic) -> None:
+    topic, count = new_topic(), 4000
+    produce(kafka, topic, [b"x" * 2000] * count)
+    with source(kafka, topic, batch_records_max=70) as reading:
+        seen = positions(reading.poll(5).records, f"{topic}/0")
+        kafka.delete_records(topic, 0, count - 1)
+        with suppress(RetentionGapError):
+            while seen[-1] < count - 1:
+                seen += positions(reading.poll(5).records, f"{topic}/0")
+        (gap,) = reading.gaps
+    assert seen == list(range(gap.start))
 
 
 @pytest.mark.parametrize("more", [3, 30], ids=["shorter than before", "longer than before"])

@@ -127,7 +127,7 @@ def test_a_file_that_is_named_must_exist_and_be_text(tmp_path: Path) -> None:
     ("name", "value", "says"),
     [
         ("http_port", "70000", "--http-port: input should be less than or equal to 65535"),
-        ("batch_records_max", "65537", "--batch-records-max"),
+        ("batch_records_max", "1000001", "--batch-records-max"),
         ("batch_records_max", "0", "--batch-records-max"),
         ("on_retention_gap", "stop", "'fail' or 'continue'"),
         ("timezone", "Asia/Shangai", "no time zone"),
