@@ -18,11 +18,15 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Recipient(Struct, frozen=True, gc=False):
+    """Who receives an order."""
+
     name: str
     phone: str
 
 
 class Address(Struct, frozen=True, gc=False):
+    """Where an order goes."""
+
     province: str
     city: str
     district: str
@@ -30,10 +34,14 @@ class Address(Struct, frozen=True, gc=False):
 
 
 class Place(Struct, gc=False):
+    """Where a scan was made; on the road the city may be missing."""
+
     city: str | None = None
 
 
 class Paid(Struct, tag="order_paid", gc=False):
+    """An order is paid."""
+
     occurred_at: datetime
     order_id: str
     recipient: Recipient
@@ -41,6 +49,8 @@ class Paid(Struct, tag="order_paid", gc=False):
 
 
 class Uploaded(Struct, tag="waybill_uploaded", gc=False):
+    """A waybill number is uploaded for an order."""
+
     occurred_at: datetime
     order_id: str
     carrier: str
@@ -48,6 +58,8 @@ class Uploaded(Struct, tag="waybill_uploaded", gc=False):
 
 
 class Scan(Struct, tag="scan", gc=False):
+    """A carrier scans a parcel."""
+
     occurred_at: datetime
     carrier: str
     waybill_no: str

@@ -1,8 +1,8 @@
 """The stream that all peers read, and the flags that they must find: a simulated stream, reduced to plain facts.
 
 What is left out: orders with anything but payments, uploads and scans (cancellations, exemptions, replacements, after-sales cases,
-changed addresses), categories of their own and addresses in one line, and every order that shares a number with one of these. Cities
-are written alike in addresses and scans, so that a comparison of strings will do.
+changed addresses), categories of their own and addresses in one line, and every order that shares a number with one of these.
+Cities are written alike in addresses and scans, so that a comparison of strings will do.
 """
 
 import json
@@ -20,7 +20,8 @@ from pipeline.simulation.world import CITIES
 ROOT: Final = Path(__file__).resolve().parents[2]
 RULES: Final = ("pickup_before_payment", "no_pickup_scan", "stalled_after_pickup", "waybill_reused", "address_mismatch")
 
-_BY_THE_CLOCK: Final = {"no_pickup_scan", "stalled_after_pickup"}
+BY_THE_CLOCK: Final = {"no_pickup_scan", "stalled_after_pickup"}
+"""Of these rules, those that time alone can break."""
 _KEPT: Final = {"order_paid", "waybill_uploaded", "scan"}
 # A county directly under its province stands in the district field of addresses; orders to these are left out.
 _CITY_OF: Final = {city.short: city.name for city in CITIES if "直辖" not in city.name}
@@ -118,5 +119,5 @@ def _expected(labels: Iterable[Event], orders: set[str], as_of: datetime) -> Ite
     for label in labels:
         if label["rule"] in RULES and label["order_id"] in orders:
             at = datetime.fromisoformat(label["violated_at"])
-            if label["rule"] not in _BY_THE_CLOCK or at < as_of:
+            if label["rule"] not in BY_THE_CLOCK or at < as_of:
                 yield Flag(label["rule"], label["order_id"], label["carrier"], label["waybill_no"], micros(at))

@@ -23,9 +23,11 @@ class Orders(StatefulBatchLogic[Paid | Uploaded, Shipment, Order]):
         self.state = state or Order()
 
     def on_batch(self, values: list[Paid | Uploaded]) -> tuple[Iterable[Shipment], bool]:
+        """Pass on the shipments that are new or have changed."""
         return [shipment for event in values for shipment in self.state.add(event)], StatefulBatchLogic.RETAIN
 
     def snapshot(self) -> Order:
+        """Return what a recovery store would keep."""
         return self.state
 
 
@@ -36,6 +38,7 @@ class Waybills(StatefulBatchLogic[Scan | Shipment, str, Waybill]):
         self.state = state or Waybill()
 
     def on_batch(self, values: list[Scan | Shipment]) -> tuple[Iterable[str], bool]:
+        """Take in scans and shipments; the verdict waits."""
         for value in values:
             if type(value) is Scan:
                 self.state.scan(value)
@@ -44,9 +47,11 @@ class Waybills(StatefulBatchLogic[Scan | Shipment, str, Waybill]):
         return (), StatefulBatchLogic.RETAIN
 
     def on_eof(self) -> tuple[Iterable[str], bool]:
+        """Judge the number."""
         return [flag.decode() for flag in self.state.flags(AS_OF)], StatefulBatchLogic.RETAIN
 
     def snapshot(self) -> Waybill:
+        """Return what a recovery store would keep."""
         return self.state
 
 

@@ -17,8 +17,12 @@ if ASKED.file:
     read = pw.io.fs.read(ASKED.file, **how)
 else:
     settings = {"bootstrap.servers": ASKED.bootstrap, "group.id": str(ASKED.out), "auto.offset.reset": "earliest"}
-    read = pw.io.kafka.read(settings, [ASKED.orders, ASKED.scans], **how)
-events = read.with_columns(at=pw.cast(int, pw.this.occurred_at.dt.strptime("%Y-%m-%dT%H:%M:%S%.f%z").dt.timestamp(unit="us").num.round()))
+    # One by one: of a list of topics it reads, in static mode, only the first.
+    topics = (pw.io.kafka.read(settings, topic, **how) for topic in (ASKED.orders, ASKED.scans))
+    read = pw.Table.concat_reindex(*topics)
+events = read.with_columns(
+    at=pw.cast(int, pw.this.occurred_at.dt.strptime("%Y-%m-%dT%H:%M:%S%.f%z").dt.timestamp(unit="us").num.round())
+)
 
 
 def one_of(column: pw.ColumnExpression, *values: str) -> pw.ColumnExpression:
@@ -57,7 +61,9 @@ waybills = (
     )
     .groupby(pw.this.carrier, pw.this.waybill_no)
     .reduce(
-        picked_up=pw.reducers.min(pw.this.picked_up), drop=pw.reducers.max(pw.this.drop), back=pw.reducers.max(pw.this.back)
+        picked_up=pw.reducers.min(pw.this.picked_up),
+        drop=pw.reducers.max(pw.this.drop),
+        back=pw.reducers.max(pw.this.back),
     )
 )
 later = scans.with_columns(picked_up=waybills.ix_ref(pw.this.carrier, pw.this.waybill_no).picked_up)
@@ -87,24 +93,20 @@ def missed(deadline: pw.ColumnExpression, happened: pw.ColumnExpression) -> pw.C
     return pw.if_else(happened == NEVER, ASKED.as_of, happened) > deadline
 
 
-def flags(table: pw.Table, rule: str, at: pw.ColumnExpression, violated: pw.ColumnExpression = True) -> pw.Table:
-    """Return the rows that violate a rule, as flags."""
-    return table.filter(violated).select(
-        pw.this.order_id, pw.this.carrier, pw.this.waybill_no, rule=rule, violated_at=at
-    )
+def flags(table: pw.Table, rule: str, at: pw.ColumnExpression) -> pw.Table:
+    """Return every row of the table as a flag."""
+    return table.select(pw.this.order_id, pw.this.carrier, pw.this.waybill_no, rule=rule, violated_at=at)
 
 
 elsewhere = (pw.this.drop[0] > 0) & (pw.this.back == 0) & (pw.this.drop[2] != "") & (pw.this.drop[2] != pw.this.city)
-never_picked_up = missed(pw.this.up + DAY, pw.this.picked_up)
+not_in_time = missed(pw.this.up + DAY, pw.this.picked_up)
 stalled = (pw.this.picked_up < NEVER) & missed(pw.this.picked_up + DAY, pw.this.moved)
 found = pw.Table.concat_reindex(
-    flags(judged, "pickup_before_payment", pw.this.paid_at, pw.this.picked_up < pw.this.paid_at),
-    flags(judged, "no_pickup_scan", pw.this.up + DAY, never_picked_up),
-    flags(judged, "stalled_after_pickup", pw.this.picked_up + DAY, stalled),
-    flags(judged, "address_mismatch", pw.this.drop[0], elsewhere),
-    reused.select(
-        pw.this.order_id, pw.this.carrier, pw.this.waybill_no, rule="waybill_reused", violated_at=pw.this.up
-    ),
+    flags(judged.filter(pw.this.picked_up < pw.this.paid_at), "pickup_before_payment", pw.this.paid_at),
+    flags(judged.filter(not_in_time), "no_pickup_scan", pw.this.up + DAY),
+    flags(judged.filter(stalled), "stalled_after_pickup", pw.this.picked_up + DAY),
+    flags(judged.filter(elsewhere), "address_mismatch", pw.this.drop[0]),
+    flags(reused, "waybill_reused", pw.this.up),
 )
 pw.io.jsonlines.write(found, ASKED.out)
 pw.run(monitoring_level=pw.MonitoringLevel.NONE)

@@ -1,11 +1,10 @@
-"""Quix Streams: orders keyed as they come, repartitioned by waybill number, joined with scans there; state in RocksDB, with changelogs.
+"""Quix Streams: orders joined by order, sent on by waybill number, joined with scans there; state in RocksDB, with changelogs.
 
 It has no timers and no end of a stream: a number is judged, at the given clock, whenever something about it is new, and the latest
 verdict on it counts.
 """
 
-from collections.abc import Iterator
-from pathlib import Path
+import os
 from tempfile import TemporaryDirectory
 
 from msgspec import msgpack
@@ -22,6 +21,19 @@ read_shipment = msgpack.Decoder(Shipment).decode
 packed = msgpack.Encoder().encode
 
 
+class Ending:
+    """Stops the application when everything has passed through it: the records of both topics, and the shipments between."""
+
+    left = ASKED.events
+
+    @classmethod
+    def count(cls, more: int = 0) -> None:
+        """Count one record as done, which has made `more` to come."""
+        cls.left += more - 1
+        if cls.left == 0:
+            app.stop()
+
+
 class Latest(BaseSink):
     """Keeps the latest verdict on each number; written to the file when the application commits."""
 
@@ -30,10 +42,12 @@ class Latest(BaseSink):
         self._flags: dict[tuple[object, str], list[bytes]] = {}
 
     def add(self, value: tuple[str, list[bytes]], key: object, *_: object, **__: object) -> None:
+        """Take in a verdict."""
         carrier, flags = value
         self._flags[key, carrier] = flags
 
     def flush(self) -> None:
+        """Write everything."""
         with ASKED.out.open("wb") as out:
             out.writelines(flag + b"\n" for flags in self._flags.values() for flag in flags)
 
@@ -44,6 +58,7 @@ def join(record: bytes, state: State) -> list[bytes]:
     order = Order() if before is None else read_order(before)
     shipments = order.add(decode(record))
     state.set_bytes("order", packed(order))
+    Ending.count(more=len(shipments))
     return [packed(shipment) for shipment in shipments]
 
 
@@ -56,20 +71,26 @@ def judge(event: Scan | Shipment, state: State) -> tuple[str, list[bytes]]:
     else:
         waybill.upload(event)
     state.set_bytes(event.carrier, packed(waybill))
+    Ending.count()
     return event.carrier, list(waybill.flags(AS_OF))
 
 
 with TemporaryDirectory() as scratch:
     app = Application(
         ASKED.bootstrap,
-        consumer_group=ASKED.scans + ".quix",
+        consumer_group=f"{ASKED.scans}.{os.getpid()}",
         auto_offset_reset="earliest",
         state_dir=scratch,
         loglevel="WARNING",
     )
     raw = {"value_deserializer": "bytes", "value_serializer": "bytes"}
-    orders = app.dataframe(app.topic(ASKED.orders, **raw)).apply(join, stateful=True, expand=True)
-    shipments = orders.group_by(lambda shipment: read_shipment(shipment).waybill_no, "by number", key_serializer="str", key_deserializer="bytes", **raw)
-    scans = app.dataframe(app.topic(ASKED.scans, **raw)).apply(decode)
-    shipments.apply(read_shipment).concat(scans).apply(judge, stateful=True).sink(Latest())
-    app.run(timeout=10)
+    orders, scans = (app.dataframe(app.topic(topic, **raw)) for topic in (ASKED.orders, ASKED.scans))
+    shipments = orders.apply(join, stateful=True, expand=True).group_by(
+        lambda shipment: read_shipment(shipment).waybill_no,
+        "by-number",
+        key_serializer="str",
+        key_deserializer="bytes",
+        **raw,
+    )
+    shipments.apply(read_shipment).concat(scans.apply(decode)).apply(judge, stateful=True).sink(Latest())
+    app.run()
