@@ -67,12 +67,13 @@ def _watch(seconds_max: float, command: list[str]) -> int:
         peak = max(peak, sum(map(_resident_bytes, this.children(recursive=True))))
         time.sleep(1 / LOOKS_PER_SECOND)
     seconds = time.perf_counter() - started
-    if process.poll() is None:
+    status = process.poll()
+    if status is None:
         print(f"ended after {seconds_max:.0f} s", file=sys.stderr)
-    _end(this, GRACE_SECONDS if process.returncode == 0 else 0)
+    _end(this, GRACE_SECONDS if status == 0 else 0)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(json.dumps({"seconds": seconds, "cpu_seconds": used.ru_utime + used.ru_stime, "peak_mb": peak / 1e6}))
-    return process.wait()
+    return 1 if status is None else abs(status)
 
 
 def _resident_bytes(process: psutil.Process) -> int:
