@@ -80,22 +80,24 @@ def other(name: str, module: str) -> Callable[[Job], tuple[Measured, Counter[Fla
         out = job.folder / "flags.ndjson"
         command = [str(environment(name)), "-m", f"benchmarks.peers.{module}", "--out", str(out)]
         command += ["--as-of", str(micros(job.prepared.as_of)), "--events", str(job.prepared.events)]
-        variables = {}
         if job.topics:
             command += ["--bootstrap", job.topics.bootstrap, "--orders", job.topics.orders, "--scans", job.topics.scans]
-            variables = _variables(name)
         else:
             command += ["--file", str(job.prepared.stream)]
-        return measure(command, SECONDS_MAX, variables), read_flags(out)
+        return measure(command, SECONDS_MAX, _variables(name, job)), read_flags(out)
 
     return run
 
 
-def _variables(name: str) -> dict[str, str]:
-    """Return what the peer must find in its environment to read Kafka."""
-    from tests.broker.broker import resolve_jars  # noqa: PLC0415  imports the Kafka client, which files do without
+def _variables(name: str, job: Job) -> dict[str, str]:
+    """Return what the peer must find among its environment variables."""
+    if name == "pathway":
+        return {"PATHWAY_THREADS": "2"}
+    if name == "pyspark" and job.topics:
+        from tests.broker.broker import resolve_jars  # noqa: PLC0415  imports the Kafka client, which files do without
 
-    return {"PEER_JARS": str(resolve_jars(SPARK_POM, "spark-kafka"))} if name == "pyspark" else {}
+        return {"PEER_JARS": str(resolve_jars(SPARK_POM, "spark-kafka"))}
+    return {}
 
 
 def ours() -> str:
