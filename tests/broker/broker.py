@@ -28,6 +28,7 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.errors import KafkaError
 
 BOOTSTRAP_VARIABLE: Final = "PARCELWATCH_TEST_BOOTSTRAP"
+POM: Final = Path(__file__).with_name("pom.xml")
 IMAGE: Final = "apache/kafka:4.1.0"
 READY_SECONDS_MAX: Final = 120.0
 STOP_SECONDS_MAX: Final = 30.0
@@ -204,7 +205,7 @@ class JavaBroker(Broker):
     def __init__(self, heap_mb: int = 512) -> None:
         port, controller_port = _free_ports(2)
         super().__init__(f"127.0.0.1:{port}")
-        self._jars = _resolve_jars()
+        self._jars = resolve_jars(POM, "kafka")
         self._heap = f"-Xmx{heap_mb}m"
         self._folder = Path(tempfile.mkdtemp(prefix="parcelwatch-kafka-"))
         self._log = self._folder / "broker.log"
@@ -361,11 +362,10 @@ def start_broker(bootstrap: str | None = None) -> Broker:
     )
 
 
-def _resolve_jars() -> Path:
-    """The folder with Kafka's jars, filled once per user and version, also when several test runs start together."""
-    pom = Path(__file__).with_name("pom.xml")
+def resolve_jars(pom: Path, name: str) -> Path:
+    """The folder with the jars of `pom`, filled once per user and version, also when several test runs start together."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "parcelwatch"
-    jars = cache / f"kafka-{hashlib.sha256(pom.read_bytes()).hexdigest()[:12]}"
+    jars = cache / f"{name}-{hashlib.sha256(pom.read_bytes()).hexdigest()[:12]}"
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -377,7 +377,9 @@ def _resolve_jars() -> Path:
                     ["mvn", "-q", "-B", "-f", str(pom), *goal], capture_output=True, text=True, check=False
                 )
                 if done.returncode != 0:
-                    raise BrokerUnavailableError(f"Maven could not resolve Kafka's jars:\n{done.stdout}{done.stderr}")
+                    raise BrokerUnavailableError(
+                        f"Maven could not resolve the jars of {name}:\n{done.stdout}{done.stderr}"
+                    )
                 Path(folder, "jars").rename(jars)
     return jars
 

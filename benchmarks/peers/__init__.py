@@ -1,0 +1,1 @@
+"""Five of the rules in other stream processors, beside parcelwatch. See README.md beside this file."""
