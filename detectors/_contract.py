@@ -151,6 +151,14 @@ def deadline_of(rule: str) -> str:
 def elsewhere(one: str, other: str) -> pl.Expr:
     """Return whether two places (column prefixes) lie in different cities; null where that cannot be told.
 
+    A column: places are compared once for each pair of them (`lie_apart`), not for each row.
+    """
+    return pl.col(f"{one}_elsewhere_than_{other}")
+
+
+def lie_apart(one: str, other: str) -> pl.Expr:
+    """Return `elsewhere` of two places whose columns are there.
+
     They do where no city that the one may lie in is one that the other may lie in. Two cities that are in no list differ by
     name, or by province where both name one; a city that is the other's county is the same place, and so is one with the
     same beginning of the postal code. Names in different scripts are not compared.

@@ -1,0 +1,58 @@
+"""Whether two places lie in different cities, asked once for each pair of places."""
+
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from detectors._contract import lie_apart
+from pipeline.arrays import NONE, Hashes, Ints, Slots
+from pipeline.places import Places
+
+_PAIRS_MAX: Final = 1 << 20
+"""So many pairs are remembered (some 24 MB)."""
+_NO, _YES, _UNTOLD = range(3)
+_ANSWERS: Final = pl.Series([False, True, None])
+
+
+class Comparisons:
+    """What has been found of pairs of places. An id means the same place for ever, so an answer holds for ever."""
+
+    def __init__(self) -> None:
+        self._known = Slots()
+
+    def elsewhere(self, places: Places, one: Ints, other: Ints) -> pl.Series:
+        """Return of each pair of ids in `places` whether they lie in different cities; null where that cannot be told."""
+        answers = np.full(len(one), _UNTOLD, np.int32)
+        both = np.flatnonzero((one != NONE) & (other != NONE))
+        if both.size:
+            answers[both] = self._compared(places, one[both], other[both])
+        return _ANSWERS.gather(answers)
+
+    def _compared(self, places: Places, one: Ints, other: Ints) -> Ints:
+        pairs = _scattered(one, other)
+        answers = self._known.get(pairs)
+        if (unseen := np.flatnonzero(answers == NONE)).size:
+            if len(self._known) > _PAIRS_MAX:
+                self._known = Slots()
+            new, first, again = np.unique(pairs[unseen], return_index=True, return_inverse=True)
+            first = unseen[first]
+            found = _look(places, one[first], other[first])
+            self._known.put(new, found)
+            answers[unseen] = found[again]
+        return answers
+
+
+def _scattered(one: Ints, other: Ints) -> Hashes:
+    """Return a number for each pair, a different one for every pair, whose low bits depend on all of it."""
+    pair = one.astype(np.uint64) << np.uint64(32) | other.astype(np.uint64)
+    return (pair * np.uint64(0x9E3779B97F4A7C15)).byteswap()
+
+
+def _look(places: Places, one: Ints, other: Ints) -> Ints:
+    columns = pl.all().exclude("place", "city", "division")
+    pair = places.resolved.select(columns.gather(one).name.prefix("one_")).hstack(
+        places.resolved.select(columns.gather(other).name.prefix("other_"))
+    )
+    apart = pair.select(lie_apart("one", "other").cast(pl.Int32).fill_null(_UNTOLD).alias("apart"))
+    return apart["apart"].to_numpy()
