@@ -36,6 +36,8 @@ class Given(NamedTuple):
     """The latest time to which an exemption moves this rule's deadlines, or null."""
     as_of: pl.Expr
     """The clock, or null while it is unknown (then nothing is overdue)."""
+    deadline: pl.Expr | None = None
+    """The rule's moved deadline where that is known, so that it need not be computed for each answer; None: it is not."""
 
 
 class Rule(ABC):
@@ -111,6 +113,8 @@ class DeadlineRule(Rule):
 
     def deadline(self, given: Given) -> pl.Expr:
         """Return the deadline, moved by exemptions where that is later; null without a start."""
+        if given.deadline is not None:
+            return given.deadline
         deadline = self.unmoved_deadline(given)
         return pl.when(given.extended_to > deadline).then(given.extended_to).otherwise(deadline)
 

@@ -28,6 +28,13 @@ _DIFFERS_IN: Final = pl.Series(
     [", ".join(trait for at, trait in enumerate(_IDENTITY) if bits >> at & 1) for bits in range(1 << len(_IDENTITY))]
 )
 LATE_OF_PICKUP: Final = tuple(f"pickup_{part}" for part in _PLACE)
+LATE: Final = frozenset(
+    {
+        *(f"{what}_{part}" for what in _PLACED for part in _PLACE),
+        *("drop_status", "other_order_id", "other_differs_in"),
+    }
+)
+"""The columns that `told` adds."""
 
 _NO_IDS: Final = np.empty(0, np.int32)
 _ANYWHERE: Final = np.zeros(1, np.bool_)
@@ -55,7 +62,8 @@ class Views(NamedTuple):
     aftersale: pl.DataFrame
     """And `case` and the AFTERSALE columns, without those of shipments."""
     exemptions: pl.DataFrame
-    """`order`, `rules` (bits), `extended_to` (null: exempt altogether), `applies_from` and `applies_until` (null: always)."""
+    """`order`, `rules` (bits), and in µs, `UNKNOWN` where there is none: `extended_to` (else exempt altogether), `applies_from` and
+    `applies_until` (else always)."""
 
 
 class _Uploads(NamedTuple):
@@ -87,7 +95,7 @@ def condense(facts: Facts, orders: Ints, within_origin: Bools = _ANYWHERE, picku
     """
     every_upload = facts.uploads_by_order.rows(orders)
     uploads = _earliest_uploads(facts, every_upload)
-    sharing = _sharing(facts, np.unique(uploads.waybill))
+    sharing = _sharing(facts, _distinct(uploads.waybill, len(facts.waybills)))
     known_orders = np.concatenate([orders, np.setdiff1d(sharing.order, orders)])
     at_order = _positions(known_orders, len(facts.orders))
     rows = facts.facts_by_order.rows(known_orders)
@@ -121,20 +129,20 @@ def condense(facts: Facts, orders: Ints, within_origin: Bools = _ANYWHERE, picku
     )
     several = pl.Series(np.isin(scanned, pickups["scanned"].to_numpy()) | np.isin(uploads.waybill, pickups_of))
     pickup = shipment.filter(several).join(pickups, on="scanned", how="left")
+    pickup = pickup.with_columns(pl.col("in_pickup", "in_first_pickup").fill_null(NONE))
+    rows = rows[at_order[facts.order_facts["order"][rows]] < len(orders)]
     return Views(by_order, shipment, pickup, _cases(facts, by_order), _exemptions(facts, rows, by_order))
 
 
 def told(rows: pl.DataFrame, facts: Facts) -> pl.DataFrame:
-    """Add to rows of the views what is known by number, in words."""
-    added = [_place_columns(facts, rows[f"in_{what}"], what) for what in _PLACED if f"in_{what}" in rows.columns]
-    if "in_drop" in rows.columns:
-        others = facts.orders.names(rows["other_order"].to_numpy()).rename({"order_id": "other_order_id"})
-        words = rows.select(
-            drop_status=pl.lit(pl.Series(DROPS)).gather(pl.when(pl.col("drop_nth") != NONE).then("drop_nth")),
-            other_differs_in=pl.lit(_DIFFERS_IN).gather(pl.when(pl.col("other_order") != NONE).then("differs_in")),
-        )
-        added += [others, words]
-    return pl.concat([rows, *added], how="horizontal")
+    """Add to rows of the views of shipments and of pickups what is known by number, in words."""
+    others = facts.orders.names(rows["other_order"].to_numpy()).select(other_order_id="order_id")
+    words = rows.select(
+        drop_status=pl.lit(pl.Series(DROPS)).gather(pl.when(pl.col("drop_nth") != NONE).then("drop_nth")),
+        other_differs_in=pl.lit(_DIFFERS_IN).gather(pl.when(pl.col("other_order") != NONE).then("differs_in")),
+    )
+    places = [_place_columns(facts, rows[f"in_{what}"], what) for what in _PLACED if f"in_{what}" in rows.columns]
+    return pl.concat([rows, others, words, *places], how="horizontal")
 
 
 def _place_columns(facts: Facts, ids: pl.Series, what: str) -> pl.DataFrame:
@@ -149,7 +157,7 @@ _ORDER_COLUMNS: Final = ("order", "platform", "merchant", "category", "paid_at",
 _GRANTED: Final = ("rules", "extended_to", "applies_from", "applies_until")
 _TIMES: Final = (
     "paid_at", "cancelled_at", "first_uploaded_at", "uploaded_at", "picked_up_at", "moved_at", "first_hub_at",
-    "last_scanned_at", "drop_at", "other_uploaded_at", "pickup_at", "extended_to", "applies_from", "applies_until",
+    "last_scanned_at", "drop_at", "other_uploaded_at", "pickup_at",
 )  # fmt: skip
 
 
@@ -173,6 +181,13 @@ def _positions(ids: Ints, count: int) -> Ints:
     at = np.empty(count, np.int32)
     at[ids] = np.arange(len(ids), dtype=np.int32)
     return at
+
+
+def _distinct(ids: Ints, count: int) -> Ints:
+    """Return the distinct `ids`, of which there are `count` in all, in order."""
+    there = np.zeros(count, np.bool_)
+    there[ids] = True
+    return np.flatnonzero(there).astype(np.int32)
 
 
 def _least(owner: Ints, at: Times, count: int, *, of: Bools) -> Times:
@@ -205,10 +220,11 @@ def _taken(column: npt.NDArray[Any], rows: Ints, default: int, kind: npt.DTypeLi
 def _scanned(facts: Facts, waybills: Ints, bound: Bools) -> Ints:
     """Return the waybill whose scans count for each of `waybills`; where it is `bound`, only transfers near the origin do."""
     scanned = facts.in_force(waybills)
-    if len(facts.replacements) and bound.any():
+    bound = bound & (facts.waybill_state["replaced_by"][waybills] != NONE)
+    if bound.any():
+        replaced, at = np.unique(waybills[bound], return_inverse=True)
         scanned = scanned.copy()
-        near = np.unique(waybills[bound])
-        scanned[bound] = in_force_within_origin(facts, near)[np.searchsorted(near, waybills[bound])]
+        scanned[bound] = in_force_within_origin(facts, replaced)[at]
     return scanned
 
 
@@ -326,7 +342,7 @@ def _pair(orders: Ints, waybills: Ints) -> npt.NDArray[np.int64]:
 
 def _trajectories(facts: Facts, scanned: Ints) -> tuple[dict[str, npt.NDArray[Any]], pl.DataFrame]:
     """Return what the scans of each of `scanned` say, and a row per pickup scan of those that have several."""
-    waybills = np.unique(scanned)
+    waybills = _distinct(scanned, len(facts.waybills))
     count, at_waybill = len(waybills), _positions(waybills, len(facts.waybills))
     rows = facts.scans_by_waybill.rows(waybills)
     owner, at = at_waybill[facts.scans["waybill"][rows]], facts.scans["at"][rows]
@@ -383,7 +399,7 @@ def _pickups(facts: Facts, pickups: pl.DataFrame) -> pl.DataFrame:
     placed = pickups.hstack(_place_columns(facts, pickups["in_pickup"], "pickup"))
     named = placed.filter(pl.any_horizontal(pl.col("pickup_cities", "pickup_unlisted_city").is_not_null()))
     first = _first_by_place(named, "pickup", "pickup_at").select("scanned", in_first_pickup="in_pickup")
-    return pickups.join(first, on="scanned", how="left").with_columns(pl.col("in_first_pickup").fill_null(NONE))
+    return pickups.join(first, on="scanned", how="left")
 
 
 def _first_by_place(rows: pl.DataFrame, what: str, *before: str) -> pl.DataFrame:
@@ -442,7 +458,7 @@ def _exemptions(facts: Facts, rows: Ints, orders: pl.DataFrame) -> pl.DataFrame:
     if len(facts.exemptions):
         there = facts.places.divisions_of(orders["in_address"].to_numpy())
         scoped += _of_many(facts, orders.select("order", "platform", "merchant", division=pl.Series(there)))
-    return _nulled(pl.concat(scoped))
+    return pl.concat(scoped)
 
 
 def _of_many(facts: Facts, orders: pl.DataFrame) -> list[pl.DataFrame]:

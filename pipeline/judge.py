@@ -12,8 +12,8 @@ from detectors._facts import COMPARED
 from detectors._profiles import Edition, Profiles, RuleSettings
 from pipeline.arrays import NONE, Bools, Ints
 from pipeline.comparing import Comparisons
-from pipeline.condense import LATE_OF_PICKUP, Views, told
-from pipeline.facts import NEVER, Facts, Times
+from pipeline.condense import LATE, LATE_OF_PICKUP, Views, told
+from pipeline.facts import NEVER, UNKNOWN, Facts, Times
 from schemas.frames import TIME
 
 KEYS: Final = ("order", "waybill", "case")
@@ -69,14 +69,6 @@ class _Questions(NamedTuple):
     """`notable`: whether there is any of these; `due`: when to look again, µs."""
 
 
-class _Shown(NamedTuple):
-    """What a flag of some rule says."""
-
-    columns: Sequence[pl.Expr]
-    """Those of `_FLAGS` but for `evidence`."""
-    evidence: Mapping[str, pl.Expr]
-
-
 class Judge:
     """The rules, with the limits of every platform, version and promotion.
 
@@ -99,7 +91,15 @@ class Judge:
         self._questions = {
             (view, exempted): self._asked(view, exempted=exempted) for view in View for exempted in (False, True)
         }
-        self._shown = {code: self._flag_columns(code) for code in RULES}
+        self._told_all = {
+            view
+            for (view, _), questions in self._questions.items()
+            for asked in (*(step.columns for step in questions.steps), questions.outlook)
+            if any(LATE.intersection(column.meta.root_names()) for column in asked)
+        }
+        """The views of which some rule asks for more than its evidence what is known by number."""
+        self._shown: dict[str, Sequence[pl.Expr]] = {}
+        """What a flag of each rule says; known when there is the first."""
         self._comparisons = Comparisons()
 
     def verdicts(self, views: Views, facts: Facts, as_of: int | None, known: pl.DataFrame) -> Verdicts:
@@ -114,12 +114,15 @@ class Judge:
         exempted[at_order[views.exemptions["order"].to_numpy()]] = True
         flagged[at_order[known["order"].to_numpy()]] = True
         known = known.select(*KEYS, known=pl.lit(_BITS).gather("rule")).group_by(KEYS).agg(pl.col("known").sum())
+        editions, categories = self._editions_of(facts), self._categories_of(facts)
         flags, due = [_FLAGS.to_frame()], np.full(len(orders), NEVER, np.int64)
         for view in View:
             frame: pl.DataFrame = getattr(views, view)
             if not len(frame):
                 continue
-            frame = self._by_profile(self._compared(frame, facts), view, facts, as_of)
+            if view in self._told_all:
+                frame = told(frame, facts)
+            frame = self._by_profile(self._compared(frame, facts), view, editions, categories, as_of)
             owner = at_order[frame["order"].to_numpy()]
             notable = []
             for part, owners, exemptions in _parts(frame, owner, exempted[owner], views.exemptions):
@@ -167,18 +170,25 @@ class Judge:
         schema = {"excluded": pl.Boolean(), "category_hours": pl.Int32(), "category_hours_max": pl.Int32()}
         return pl.DataFrame(rows, schema=schema, orient="row")
 
-    def _by_profile(self, frame: pl.DataFrame, view: View, facts: Facts, as_of: int | None) -> pl.DataFrame:
+    def _categories_of(self, facts: Facts) -> Ints:
+        """Return the position of each category by id, and last that of orders without one."""
+        ids = facts.categories.find(pl.DataFrame({"category": self._categories}, schema=facts.categories.schema))
+        nth = np.full(len(facts.categories) + 1, len(self._categories), np.int32)
+        nth[ids[ids >= 0]] = np.flatnonzero(ids >= 0)
+        return nth
+
+    def _by_profile(
+        self, frame: pl.DataFrame, view: View, editions: Ints, categories: Ints, as_of: int | None
+    ) -> pl.DataFrame:
         """Add `as_of`, `edition`, `excluded` and `category_hours`, and let category and promotion say how long orders may take."""
-        edition = pl.Series("edition", self._editions_of(facts)[frame["platform"].to_numpy()])
+        edition = pl.Series("edition", editions[frame["platform"].to_numpy()])
         frame = frame.with_columns(edition, pl.lit(as_of, pl.Int64).cast(TIME).alias("as_of"))
         dated, promised = self._profiled[view]
         if dated is not None:
             frame = frame.with_columns(edition=dated)
-        ids = facts.categories.find(pl.DataFrame({"category": self._categories}, schema=facts.categories.schema))
-        nth = np.full(len(facts.categories) + 1, len(self._categories), np.int32)
-        nth[ids[ids >= 0]] = np.flatnonzero(ids >= 0)
-        said = nth[frame["category"].to_numpy()] + frame["edition"].to_numpy() * (len(self._categories) + 1)
-        frame = frame.hstack(self._by_category[said])
+        category = categories[frame["category"].to_numpy()]
+        said = self._by_category[category + frame["edition"].to_numpy() * (len(self._categories) + 1)]
+        frame = frame.hstack(said)
         return frame if promised is None else frame.with_columns(ship_within_hours=promised)
 
     def _profile_columns(self, view: View) -> tuple[pl.Expr | None, pl.Expr | None]:
@@ -222,6 +232,7 @@ class Judge:
                 if isinstance(rule, DeadlineRule)
             ]
             steps.append(_Step(moments, [*(self._asks(code).alias(_judged(code)) for code in step), *deadlines]))
+        given = {code: one._replace(deadline=pl.col(deadline_of(code))) for code, one in given.items()}
         answers = {code: self._answers(code, rule, given[code], exempted=exempted) for code, rule in rules.items()}
         return _Questions(
             [step for step in steps if step.columns],
@@ -291,7 +302,9 @@ class Judge:
             how="diagonal",
         )
         rows = rows.with_columns(pl.lit(NONE, pl.Int32).alias(key) for key in KEYS if key not in rows.columns)
-        rows = told(rows.join(known, on=KEYS, how="left"), facts)
+        rows = rows.join(known, on=KEYS, how="left")
+        if "in_drop" in rows.columns and view not in self._told_all:
+            rows = told(rows, facts)
         of_rule = rows.select(
             pl.col(code).is_not_null() | ((pl.col("known") & pl.lit(_bit(code), pl.UInt64)) != 0).fill_null(value=False)
             for code in rules
@@ -304,15 +317,19 @@ class Judge:
         if RULES[code].view is View.PICKUP:
             rows = rows.sort(*KEYS, code, "pickup_at", *LATE_OF_PICKUP, nulls_last=True)
             rows = rows.unique(KEYS, keep="first", maintain_order=True)
-        shown = self._shown[code]
-        return rows.select(*shown.columns, evidence=_as_json(shown.evidence, rows)).select(_FLAGS.names())
+        if code not in self._shown:
+            self._shown[code] = self._flag_columns(code, rows)
+        return rows.select(self._shown[code])
 
-    def _flag_columns(self, code: str) -> _Shown:
+    def _flag_columns(self, code: str, rows: pl.DataFrame) -> Sequence[pl.Expr]:
+        """Return the columns of `_FLAGS`, of rows like `rows`."""
         rule, text = RULES[code], pl.String()
+        evidence = rule.evidence(self._given(code, exempted=True)._replace(deadline=pl.col(deadline_of(code))))
         columns = {
             **{key: pl.col(key) for key in KEYS},
             "rule": pl.lit(_NTH[code], pl.UInt8),
             "violated_at": pl.col(code),
+            "evidence": _as_json(evidence, rows.select(**evidence).schema),
             "at_risk": pl.col(_near(code)),
             "exempt": pl.col(_exempt(code)),
             "platform": pl.col("platform"),
@@ -325,8 +342,7 @@ class Judge:
             "lifted_at": pl.col(rule.lifted_by if isinstance(rule, DeadlineRule) else "cancelled_at"),
             "extended_to": pl.col(_extended(code)),
         }
-        evidence = rule.evidence(self._given(code, exempted=True))
-        return _Shown([column.alias(name) for name, column in columns.items()], evidence)
+        return [columns[name].alias(name) for name in _FLAGS]
 
 
 def _parts(
@@ -355,35 +371,35 @@ def _holds(edition: Edition, view: View) -> pl.Expr:
 
 def _with_exemptions(frame: pl.DataFrame, moments: Mapping[str, pl.Expr], exemptions: pl.DataFrame) -> pl.DataFrame:
     """Add, for each of the rules in `moments`, whether a row is exempt from it, and to when its deadlines are moved."""
-    frame = frame.with_row_index("row")
-    extended_to, until = pl.col("extended_to"), pl.col("applies_until")
-    begun = {
-        code: (pl.col("applies_from") <= pl.col(code)).fill_null(pl.col("applies_from").is_null()) for code in moments
-    }
-    not_over = {code: (pl.col(code) <= until).fill_null(until.is_null()) for code in moments}
-    applies = (
-        ((pl.col("rules") & pl.lit(_bit(code), pl.UInt64)) != 0) & begun[code] & not_over[code] for code in moments
+    pairs = frame.select("order", pl.int_range(pl.len()).alias("row"), **moments).join(exemptions, on="order")
+    row, rules, since, until, to = (
+        pairs[name].to_numpy() for name in ("row", "rules", "applies_from", "applies_until", "extended_to")
     )
-    by_row = (
-        frame.select("row", "order", **moments)
-        .join(exemptions, on="order")
-        .select("row", "extended_to", *(holds.alias(code) for code, holds in zip(moments, applies, strict=True)))
-        .group_by("row")
-        .agg(
-            *((pl.col(code) & extended_to.is_null()).any().alias(_exempt(code)) for code in moments),
-            *(pl.when(code).then(extended_to).max().alias(_extended(code)) for code in moments),
-        )
+    added = []
+    for code in moments:
+        # Where there is no such moment, only what holds for ever holds.
+        begun, not_over = since <= pairs[code].to_numpy(), _or_never(pairs[code].to_numpy()) <= _or_never(until)
+        applies = begun & not_over & (rules & np.uint64(_bit(code)) != 0)
+        exempt, extended_to = np.zeros(len(frame), np.bool_), np.full(len(frame), UNKNOWN, np.int64)
+        exempt[row[applies & (to == UNKNOWN)]] = True
+        np.maximum.at(extended_to, row[applies], to[applies])
+        added += [pl.Series(_exempt(code), exempt), pl.Series(_extended(code), extended_to)]
+    return frame.with_columns(added).with_columns(
+        pl.when(pl.col(_extended(code)) != UNKNOWN).then(pl.col(_extended(code))).cast(TIME) for code in moments
     )
-    return (
-        frame.join(by_row, on="row", how="left")
-        .drop("row")
-        .with_columns(pl.col(_exempt(code)).fill_null(value=False) for code in moments)
-    )
+
+
+def _or_never(times: Times) -> Times:
+    return np.where(times == UNKNOWN, NEVER, times)
 
 
 def _moment(rule: Rule, given: Given) -> pl.Expr:
-    """Return what an exemption's period is compared with: exemptions of a period are for what was due, or else violated, in it."""
-    return rule.unmoved_deadline(given) if isinstance(rule, DeadlineRule) else rule.violated_at(given)
+    """Return what an exemption's period is compared with: exemptions of a period are for what was due, or else violated, in it.
+
+    In µs, `UNKNOWN` where there is none.
+    """
+    moment = rule.unmoved_deadline(given) if isinstance(rule, DeadlineRule) else rule.violated_at(given)
+    return moment.cast(TIME).to_physical().fill_null(UNKNOWN)
 
 
 def _after(rule: Rule) -> str | None:
@@ -418,11 +434,10 @@ def _text(amount: object) -> str | None:
     return None if amount is None else str(amount)
 
 
-def _as_json(evidence: Mapping[str, pl.Expr], rows: pl.DataFrame) -> pl.Series:
+def _as_json(evidence: Mapping[str, pl.Expr], schema: pl.Schema) -> pl.Expr:
     """Return one JSON object per row; times are RFC 3339 in UTC, null is what is not known."""
-    shown = rows.select(**evidence)
-    times = [
-        pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ") if isinstance(dtype, pl.Datetime) else pl.col(name)
-        for name, dtype in shown.schema.items()
+    shown = [
+        (value.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ") if isinstance(schema[name], pl.Datetime) else value).alias(name)
+        for name, value in evidence.items()
     ]
-    return shown.select(pl.struct(times).struct.json_encode().alias("evidence"))["evidence"]
+    return pl.struct(shown).struct.json_encode().alias("evidence")
