@@ -116,6 +116,20 @@ def test_an_exemption_of_an_order_that_only_shares_the_number_is_not_taken_for_o
         assert {(flag.order_id, flag.rule, flag.status) for flag in stream.flags()} == {("a", "waybill_reused", "open")}
 
 
+def test_all_is_named_in_which_the_last_other_user_of_a_number_differs() -> None:
+    people = [{"name": "张三", "phone": "13800000001"}, {"name": "李四", "phone": "13800000002"}]
+    uses = (("a", 0, "苏州市"), ("b", 1, "杭州市"), ("c", 1, "杭州市"))
+    with Stream.new() as stream:
+        for hour, (order_id, person, city) in enumerate(uses):
+            order = paid(order_id, recipient=people[person], address={"city": city})
+            stream.feed([order, uploaded(order_id, "w", DAY + timedelta(hours=hour))])
+        evidence = stream.store.sql("SELECT order_id, evidence FROM flags WHERE rule = 'waybill_reused' ORDER BY ALL")
+        assert evidence["order_id"].to_list() == ["b", "c"]
+        for text in evidence["evidence"]:
+            assert '"other_order_id":"a"' in text
+            assert '"differs_in":"address, name, phone"' in text
+
+
 def test_places_are_compared_as_their_columns_are_whatever_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparing, "_PAIRS_MAX", 7)
     places = Places()
