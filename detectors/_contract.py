@@ -36,6 +36,8 @@ class Given(NamedTuple):
     """The latest time to which an exemption moves this rule's deadlines, or null."""
     as_of: pl.Expr
     """The clock, or null while it is unknown (then nothing is overdue)."""
+    deadline: pl.Expr | None = None
+    """The rule's moved deadline where that is known, so that it need not be computed for each answer; None: it is not."""
 
 
 class Rule(ABC):
@@ -111,6 +113,8 @@ class DeadlineRule(Rule):
 
     def deadline(self, given: Given) -> pl.Expr:
         """Return the deadline, moved by exemptions where that is later; null without a start."""
+        if given.deadline is not None:
+            return given.deadline
         deadline = self.unmoved_deadline(given)
         return pl.when(given.extended_to > deadline).then(given.extended_to).otherwise(deadline)
 
@@ -150,6 +154,14 @@ def deadline_of(rule: str) -> str:
 
 def elsewhere(one: str, other: str) -> pl.Expr:
     """Return whether two places (column prefixes) lie in different cities; null where that cannot be told.
+
+    A column: places are compared once for each pair of them (`lie_apart`), not for each row.
+    """
+    return pl.col(f"{one}_elsewhere_than_{other}")
+
+
+def lie_apart(one: str, other: str) -> pl.Expr:
+    """Return `elsewhere` of two places whose columns are there.
 
     They do where no city that the one may lie in is one that the other may lie in. Two cities that are in no list differ by
     name, or by province where both name one; a city that is the other's county is the same place, and so is one with the

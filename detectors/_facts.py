@@ -20,11 +20,13 @@ SHIPMENT, one row per order and waybill uploaded for it; as ORDER, and:
     other_uploaded_at, other_order_id, other_differs_in             the latest earlier upload of the waybill as it was uploaded, by
                                                                     another order with another recipient or address
     (`…_place` is as written, `…_city` the city that it was understood as; `…_cities`, `…_unlisted_…` and `…_postal` are what
-    `elsewhere` compares, see `places.resolving`)
+    places are compared by, see `places.resolving`)
+    drop_elsewhere_than_address                                     whether the two lie in different cities, see `elsewhere`
 
 PICKUP, one row per pickup scan of a shipment that has several; as SHIPMENT, and:
     pickup_at, pickup_place, …                                      this scan
     first_pickup_place, …                                           the first pickup scan whose city is known
+    pickup_elsewhere_than_first_pickup                              whether the two lie in different cities
 
 AFTERSALE, one row per after-sales case that was opened; as ORDER, and of each event the earliest:
     opened_at           the request; of its kind refund_only or return_refund also refund_asked_at, of resend also resend_asked_at
@@ -65,3 +67,5 @@ AT_HUB: Final = frozenset(
 DROPS: Final = ("out_for_delivery", "available_for_pickup", "delivered")
 """Statuses of a parcel at its destination, in the order in which they count at the same moment."""
 TURNED_BACK: Final = frozenset({"returning", "returned", "forwarded"})
+COMPARED: Final = (("drop", "address"), ("pickup", "first_pickup"))
+"""The places that are compared with each other, where a view has both."""

@@ -4,7 +4,7 @@ Everything works on whole batches; no call loops over rows in Python. All that i
 that memory can be written to a file as it is, and read back.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -159,6 +159,34 @@ class Index:
         return (hashes & np.uint64(len(self._slots) - 1)).astype(np.int64)
 
 
+class Memo:
+    """Answers by the hash of the question; when they become more than so many, all are forgotten."""
+
+    def __init__(self, count_max: int) -> None:
+        self._count_max = count_max
+        self._index, self._answers = Index(), Table({"answer": np.int32})
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def of(self, hashes: Hashes, answer: Callable[[Ints], Ints]) -> Ints:
+        """Return the answer to each question; `answer` gives those of the questions at some positions, asked for the first time."""
+        ids = self._index.find(hashes)
+        if (unseen := np.flatnonzero(ids == NONE)).size:
+            if len(self._index) > self._count_max:
+                self._index, self._answers = Index(), Table({"answer": np.int32})
+                return self.of(hashes, answer)
+            new, first, again = np.unique(hashes[unseen], return_index=True, return_inverse=True)
+            self._answers.append({"answer": answer(unseen[first].astype(np.int32))}, len(new))
+            ids[unseen] = self._index.add(new)[again]
+        answers: Ints = self._answers["answer"][ids]
+        return answers
+
+    def tables(self) -> Tables:
+        """Return all that is held."""
+        return prefixed("index", self._index.tables()) | {"answers": self._answers}
+
+
 class Chains:
     """The rows of each owner, as linked lists through a table: `head[owner]`, then `previous[row]`."""
 
@@ -233,6 +261,11 @@ class SparseChains:
     def rows(self, owners: Ints) -> Ints:
         """Return all rows of `owners` (distinct; those that own nothing are fine), in no particular order."""
         return self._chains.rows(self._found(owners))
+
+    def own_any(self, owners: Ints) -> Bools:
+        """Return which of `owners` own any row."""
+        found: Bools = self._owners.find(owners.astype(np.uint64)) != NONE
+        return found
 
     def _found(self, owners: Ints) -> Ints:
         found = self._owners.find(owners.astype(np.uint64))

@@ -1,140 +1,414 @@
 """Facts condensed to the views that rules are asked about: one row per order, per shipment, per repeated pickup.
 
-The vocabulary and its meaning are in `detectors._facts`. Keys stay numbers here (`order`, `waybill`, `scanned`, …).
+The vocabulary and its meaning are in `detectors._facts`. Keys stay numbers here (`order`, `waybill`, `scanned`, …), and so does
+what only evidence shows: `told` puts that into words, for the few rows that need it.
 """
 
-from typing import Final, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from detectors._facts import AT_HUB, DROPS, MOVING, PICKED_UP, STATUSES, TURNED_BACK
-from pipeline.arrays import NONE, Ints
+from pipeline.arrays import NONE, Bools, Ints
 from pipeline.facts import Facts, lie_in
-from pipeline.packing import CASE_KINDS, CASE_WORDS, KINDS, UNKNOWN
+from pipeline.packing import CASE_KINDS, CASE_WORDS, KINDS, NEVER, UNKNOWN, Times
 from pipeline.transfers import in_force_within_origin
 from schemas.events import AftersaleAnswer, AftersaleKind
 from schemas.frames import TIME
 
 _PAID, _CANCELLED, _ADDRESS_CHANGED = range(len(KINDS))
 _STATUS: Final = {name: code for code, name in enumerate(STATUSES)}
-_DROP_CODES: Final = [_STATUS[name] for name in DROPS]
-_TIE: Final = len(DROPS)
-"""Room for the rank among drops in `time * _TIE + rank`."""
-_IDENTITY: Final = ("name", "phone", "address")
+_IDENTITY: Final = ("address", "name", "phone")
 _PLACE: Final = ("place", "city", "cities", "unlisted_city", "unlisted_province", "unlisted_county", "postal")
+_PLACED: Final = ("address", "drop", "pickup", "first_pickup")
+"""What has a place: the id is in `in_<what>`, its columns are `<what>_<part>`."""
+_DIFFERS_IN: Final = pl.Series(
+    [", ".join(trait for at, trait in enumerate(_IDENTITY) if bits >> at & 1) for bits in range(1 << len(_IDENTITY))]
+)
+LATE_OF_PICKUP: Final = tuple(f"pickup_{part}" for part in _PLACE)
+LATE: Final = frozenset(
+    {
+        *(f"{what}_{part}" for what in _PLACED for part in _PLACE),
+        *("drop_status", "other_order_id", "other_differs_in"),
+    }
+)
+"""The columns that `told` adds."""
+
+_NO_IDS: Final = np.empty(0, np.int32)
+_ANYWHERE: Final = np.zeros(1, np.bool_)
 
 
-_NOWHERE: Final = pl.lit(value=False)
+def _among(names: frozenset[str]) -> Bools:
+    return np.array([name in names for name in STATUSES])
+
+
+_IS_MOVING, _IS_AT_HUB, _IS_TURNED_BACK = _among(MOVING), _among(AT_HUB), _among(TURNED_BACK)
+_DROP_RANK: Final = np.array([DROPS.index(name) if name in DROPS else NONE for name in STATUSES])
 
 
 class Views(NamedTuple):
     """What rules are asked about, for some orders."""
 
     order: pl.DataFrame
-    """`order`, `platform`, `merchant` (ids) and the ORDER columns."""
+    """`order`, `platform`, `merchant`, `category` (ids, `NONE` without a payment), `in_address`, and the ORDER columns; a row for
+    each of the orders, in the order in which they were given."""
     shipment: pl.DataFrame
-    """And `waybill` (as uploaded) and the SHIPMENT columns."""
+    """And `waybill` (as uploaded), `scanned`, and the SHIPMENT columns, but for those that `told` adds."""
     pickup: pl.DataFrame
-    """And the PICKUP columns; a shipment that was not picked up again has one row, and nulls in these."""
+    """And the PICKUP columns, but for those that `told` adds. A shipment that was not picked up again has no row, or one with
+    nulls in these, if it was asked for."""
     aftersale: pl.DataFrame
     """And `case` and the AFTERSALE columns, without those of shipments."""
     exemptions: pl.DataFrame
-    """`order`, `rules` (bits), `extended_to` (null: exempt altogether), `applies_from` and `applies_until` (null: always)."""
+    """`order`, `rules` (bits), and in µs, `UNKNOWN` where there is none: `extended_to` (else exempt altogether), `applies_from` and
+    `applies_until` (else always)."""
 
 
-def condense(facts: Facts, orders: Ints, within_origin: pl.Expr = _NOWHERE) -> Views:
+class _Uploads(NamedTuple):
+    """The earliest upload of each waybill for each order."""
+
+    order: Ints
+    waybill: Ints
+    at: Times
+    ordinary: Bools
+    """Whether any was not for an after-sales case."""
+
+
+class _Reuses(NamedTuple):
+    """Of uploads of a waybill that another order used before, the latest such upload by somebody else."""
+
+    order: Ints
+    waybill: Ints
+    other_order: Ints
+    other_at: Times
+    differs_in: Ints
+    """A bit for each of `_IDENTITY`."""
+
+
+def condense(facts: Facts, orders: Ints, within_origin: Bools = _ANYWHERE, pickups_of: Ints = _NO_IDS) -> Views:
     """Return the views of `orders` (distinct ids).
 
-    `within_origin` says of `platform` (an id) whether a transfer counts there only in the province that the parcel started from.
+    `within_origin` says by platform, and at last for those without one, whether a transfer counts there only in the province that
+    the parcel started from. Shipments of the waybills `pickups_of` have a row in the view of pickups in any case.
     """
-    uploads = _earliest_uploads(facts, facts.uploads_by_order.rows(orders))
-    waybills = uploads["waybill"].unique().to_numpy()
-    sharing = _earliest_uploads(facts, facts.uploads_by_waybill.rows(waybills))
-    sharing = sharing.filter(pl.col("order").n_unique().over("waybill") > 1)
-    known_orders = np.union1d(orders, sharing["order"].to_numpy())
-    order_facts = facts.order_facts.frame(facts.facts_by_order.rows(known_orders))
-
-    first_uploads = (
-        facts.uploads.frame(facts.uploads_by_order.rows(orders), "order", "case", "at")
-        .filter(pl.col("case") == NONE)
-        .group_by("order")
-        .agg(first_uploaded_at=pl.col("at").min().cast(TIME))
+    every_upload = facts.uploads_by_order.rows(orders)
+    uploads = _earliest_uploads(facts, every_upload)
+    sharing = _sharing(facts, _distinct(uploads.waybill, len(facts.waybills)))
+    known_orders = np.concatenate([orders, np.setdiff1d(sharing.order, orders)])
+    at_order = _positions(known_orders, len(facts.orders))
+    rows = facts.facts_by_order.rows(known_orders)
+    known = _orders(facts, rows, at_order, known_orders)
+    first_uploaded_at = _least(
+        at_order[facts.uploads["order"][every_upload]],
+        facts.uploads["at"][every_upload],
+        len(orders),
+        of=facts.uploads["case"][every_upload] == NONE,
     )
-    details = _orders(order_facts, known_orders)
-    in_view = details.filter(pl.col("order").is_in(pl.Series(orders).implode())) if len(sharing) else details
-    by_order = in_view.join(first_uploads, on="order", how="left")
+    columns = {name: known[name][: len(orders)] for name in _ORDER_COLUMNS}
+    placed = {"in_address": known["place"][: len(orders)], "first_uploaded_at": first_uploaded_at}
+    by_order = _nulled(pl.DataFrame(columns | placed))
 
-    scanned = _scanned(facts, uploads.join(by_order.select("order", "platform"), on="order"), within_origin)
-    scans = facts.scans_of(scanned["scanned"].unique().to_numpy())
-    places = facts.places.resolved.with_row_index("place_id").with_columns(pl.col("place_id").cast(pl.Int32))
-    trajectories, pickups = _trajectories(scans, places)
-    shipment = (
-        uploads.join(by_order, on="order")
-        .join(scanned, on=["order", "waybill"])
-        .join(trajectories, on="scanned", how="left")
-        .join(_named(places, "address"), left_on="place", right_on="place_id", how="left")
-        .join(_reuses(facts, sharing, details), on=["order", "waybill"], how="left")
-        .with_columns(pl.col("turned_back").fill_null(value=False))
-    )
-    pickup = shipment.join(pickups, on="scanned", how="left")
-    return Views(by_order, shipment, pickup, _cases(facts, by_order), _exemptions(facts, orders, by_order))
-
-
-def _scanned(facts: Facts, uploads: pl.DataFrame, within_origin: pl.Expr) -> pl.DataFrame:
-    """Return, for `order` and `waybill` of `uploads`, the waybill whose scans count, `scanned`."""
-    uploads = uploads.select("order", "waybill", bound=within_origin)
-    waybills = uploads["waybill"].unique().to_numpy()
-    ends = pl.DataFrame({"waybill": waybills, "scanned": facts.in_force(waybills)})
-    ends = uploads.join(ends, on="waybill")
-    bound = uploads.filter("bound")["waybill"].unique().to_numpy()
-    if len(facts.replacements) and bound.size:
-        nearby = pl.DataFrame({"waybill": bound, "nearby": in_force_within_origin(facts, bound)})
-        ends = ends.join(nearby, on="waybill", how="left").with_columns(
-            scanned=pl.when("bound").then("nearby").otherwise("scanned")
+    owner = at_order[uploads.order]
+    scanned = _scanned(facts, uploads.waybill, within_origin[known["platform"][owner]])
+    trajectories, pickups = _trajectories(facts, scanned)
+    shipment = by_order[owner].hstack(
+        _nulled(
+            pl.DataFrame(
+                {
+                    "waybill": uploads.waybill,
+                    "scanned": scanned,
+                    "uploaded_at": uploads.at,
+                    "uploaded_for_order": uploads.ordinary,
+                    **trajectories,
+                    **_others(uploads, _reuses(facts, sharing, known, at_order)),
+                }
+            )
         )
-    return ends.select("order", "waybill", "scanned")
-
-
-def _time(name: str) -> pl.Expr:
-    return pl.when(pl.col(name) != UNKNOWN).then(pl.col(name)).cast(TIME)
-
-
-def _earliest_uploads(facts: Facts, rows: Ints) -> pl.DataFrame:
-    uploads = facts.uploads.frame(rows, "order", "waybill", "case", "at")
-    return uploads.group_by("order", "waybill").agg(
-        uploaded_at=pl.col("at").min().cast(TIME), uploaded_for_order=(pl.col("case") == NONE).any()
     )
+    several = pl.Series(np.isin(scanned, pickups["scanned"].to_numpy()) | np.isin(uploads.waybill, pickups_of))
+    pickup = shipment.filter(several).join(pickups, on="scanned", how="left")
+    pickup = pickup.with_columns(pl.col("in_pickup", "in_first_pickup").fill_null(NONE))
+    return Views(by_order, shipment, pickup, _cases(facts, by_order), _exemptions(facts, by_order))
 
 
-def _orders(facts: pl.DataFrame, orders: Ints) -> pl.DataFrame:
-    """Return what is in force of each order: the earliest payment, the latest address, the earliest cancellation."""
-    # Facts that contradict each other at one moment are told apart by their content, never by arrival.
-    facts = facts.sort("order", "at", "digest")
-    paid = facts.filter(pl.col("kind") == _PAID).unique("order", keep="first", maintain_order=True)
-    frame = pl.DataFrame({"order": orders}).join(
-        paid.select(
-            "order", "platform", "merchant", "category", "place", *_IDENTITY, _hours(), paid_at=pl.col("at").cast(TIME)
-        ),
-        on="order",
-        how="left",
+def told(rows: pl.DataFrame, facts: Facts) -> pl.DataFrame:
+    """Add to rows of the views of shipments and of pickups what is known by number, in words."""
+    others = facts.orders.names(rows["other_order"].to_numpy()).select(other_order_id="order_id")
+    words = rows.select(
+        drop_status=pl.lit(pl.Series(DROPS)).gather(pl.when(pl.col("drop_nth") != NONE).then("drop_nth")),
+        other_differs_in=pl.lit(_DIFFERS_IN).gather(pl.when(pl.col("other_order") != NONE).then("differs_in")),
     )
-    changes = facts.filter(pl.col("kind") == _ADDRESS_CHANGED)
-    if len(changes):
-        addresses = changes.unique("order", keep="last", maintain_order=True).select("order", "place", "address")
-        recipients = changes.filter((pl.col("name") != 0) | (pl.col("phone") != 0))
-        recipients = recipients.unique("order", keep="last", maintain_order=True).select("order", "name", "phone")
-        for newer in (addresses, recipients):
-            frame = frame.update(newer, on="order")
-    cancelled = (
-        facts.filter(pl.col("kind") == _CANCELLED).group_by("order").agg(cancelled_at=pl.col("at").min().cast(TIME))
+    places = [_place_columns(facts, rows[f"in_{what}"], what) for what in _PLACED if f"in_{what}" in rows.columns]
+    return pl.concat([rows, others, words, *places], how="horizontal")
+
+
+def _place_columns(facts: Facts, ids: pl.Series, what: str) -> pl.DataFrame:
+    known = facts.places.resolved.select(_PLACE)
+    if not len(known):
+        known = known.clear(1)
+    at = ids.cast(pl.Int64)
+    return known.select(pl.all().gather(at.set(at == NONE, None)).name.prefix(f"{what}_"))
+
+
+_ORDER_COLUMNS: Final = ("order", "platform", "merchant", "category", "paid_at", "ship_within_hours", "cancelled_at")
+_GRANTED: Final = ("rules", "extended_to", "applies_from", "applies_until")
+_TIMES: Final = (
+    "paid_at", "cancelled_at", "first_uploaded_at", "uploaded_at", "picked_up_at", "moved_at", "first_hub_at",
+    "last_scanned_at", "drop_at", "other_uploaded_at", "pickup_at",
+)  # fmt: skip
+
+
+def _when(name: str, *absent: int) -> pl.Expr:
+    return pl.when(pl.all_horizontal(pl.col(name) != value for value in absent)).then(pl.col(name))
+
+
+_NULLED: Final = {
+    **{name: _when(name, NEVER, UNKNOWN).cast(TIME) for name in _TIMES},
+    "ship_within_hours": _when("ship_within_hours", NONE),
+}
+
+
+def _nulled(frame: pl.DataFrame) -> pl.DataFrame:
+    """Put null where a number says that there is none, and make times of numbers."""
+    return frame.with_columns([_NULLED[name] for name in frame.columns if name in _NULLED])
+
+
+def _positions(ids: Ints, count: int) -> Ints:
+    """Return the position of each of the distinct `ids` by id; what the others have is undefined. There are `count` in all."""
+    at = np.empty(count, np.int32)
+    at[ids] = np.arange(len(ids), dtype=np.int32)
+    return at
+
+
+def _distinct(ids: Ints, count: int) -> Ints:
+    """Return the distinct `ids`, of which there are `count` in all, in order."""
+    there = np.zeros(count, np.bool_)
+    there[ids] = True
+    return np.flatnonzero(there).astype(np.int32)
+
+
+def _least(owner: Ints, at: Times, count: int, *, of: Bools) -> Times:
+    """Return the earliest time of each owner's rows `of`, `NEVER` where there are none."""
+    least = np.full(count, NEVER, np.int64)
+    np.minimum.at(least, owner[of], at[of])
+    return least
+
+
+def _extreme(owner: Ints, count: int, *keys: npt.NDArray[Any], last: bool = False) -> Ints:
+    """Return the position of each owner's row that comes first (or last) by `keys`, `NONE` where it has none."""
+    nth = np.full(count, NONE, np.int32)
+    nth[owner] = np.arange(len(owner), dtype=np.int32)
+    again = np.flatnonzero(np.bincount(owner, minlength=count)[owner] > 1)
+    if again.size:
+        by = again[np.lexsort([key[again] for key in (*reversed(keys), owner)])]
+        other = owner[by][1:] != owner[by][:-1]
+        by = by[np.r_[other, True] if last else np.r_[True, other]]
+        nth[owner[by]] = by
+    return nth
+
+
+def _taken(column: npt.NDArray[Any], rows: Ints, default: int, kind: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Return the values of `column` in `rows`, `default` for `NONE`."""
+    values = np.full(len(rows), default, kind)
+    values[rows >= 0] = column[rows[rows >= 0]]
+    return values
+
+
+def _scanned(facts: Facts, waybills: Ints, bound: Bools) -> Ints:
+    """Return the waybill whose scans count for each of `waybills`; where it is `bound`, only transfers near the origin do."""
+    scanned = facts.in_force(waybills)
+    bound = bound & facts.replacements_by_old.own_any(waybills)
+    if bound.any():
+        replaced, at = np.unique(waybills[bound], return_inverse=True)
+        scanned = scanned.copy()
+        scanned[bound] = in_force_within_origin(facts, replaced)[at]
+    return scanned
+
+
+def _earliest_uploads(facts: Facts, rows: Ints) -> _Uploads:
+    """Return the uploads in `rows`, of those of one waybill for one order the earliest; by order, then waybill."""
+    table = facts.uploads
+    pair = _pair(table["order"][rows], table["waybill"][rows])
+    by = np.argsort(pair)
+    pair, rows = pair[by], rows[by]
+    first = np.flatnonzero(np.r_[True, pair[1:] != pair[:-1]]) if len(pair) else _NO_IDS
+    at, ordinary = table["at"][rows], table["case"][rows] == NONE
+    if len(first) < len(rows):
+        at, ordinary = np.minimum.reduceat(at, first), np.logical_or.reduceat(ordinary, first)
+    rows = rows[first]
+    return _Uploads(table["order"][rows], table["waybill"][rows], at, ordinary)
+
+
+def _sharing(facts: Facts, waybills: Ints) -> _Uploads:
+    """Return the uploads of those of `waybills` (distinct) that several orders have."""
+    rows = facts.uploads_by_waybill.rows(waybills)
+    if len(rows) == len(waybills):
+        return _earliest_uploads(facts, _NO_IDS)
+    at = _positions(waybills, len(facts.waybills))
+    owner = at[facts.uploads["waybill"][rows]]
+    uploads = _earliest_uploads(facts, rows[np.bincount(owner)[owner] > 1])
+    owner = at[uploads.waybill]
+    several = np.bincount(owner, minlength=1)[owner] > 1
+    order, waybill, earliest, ordinary = uploads
+    return _Uploads(order[several], waybill[several], earliest[several], ordinary[several])
+
+
+def _orders(facts: Facts, rows: Ints, at_order: Ints, orders: Ints) -> dict[str, npt.NDArray[Any]]:
+    """Return what is in force of each order: the earliest payment, the latest address, the earliest cancellation.
+
+    Facts that contradict each other at one moment are told apart by their content, never by arrival.
+    """
+    table, count = facts.order_facts, len(orders)
+    owner, kind = at_order[table["order"][rows]], table["kind"][rows]
+    at, digest = table["at"][rows], table["digest"][rows]
+
+    def rows_of(these: npt.NDArray[np.intp], *, last: bool = False) -> Ints:
+        nth = _extreme(owner[these], count, at[these], digest[these], last=last)
+        return _taken(rows[these], nth, NONE, np.int32)
+
+    paid = rows_of(np.flatnonzero(kind == _PAID))
+    known = {
+        "order": orders,
+        **{
+            name: _taken(table[name], paid, NONE, np.int32)
+            for name in ("platform", "merchant", "category", "ship_within_hours", "place")
+        },
+        **{name: _taken(table[name], paid, 0, table[name].dtype) for name in _IDENTITY},
+        "paid_at": _taken(table["at"], paid, UNKNOWN, np.int64),
+        "cancelled_at": _least(owner, at, count, of=kind == _CANCELLED),
+    }
+    changed = np.flatnonzero(kind == _ADDRESS_CHANGED)
+    if changed.size:
+        changes = rows[changed]
+        to_others = changed[(table["name"][changes] != 0) | (table["phone"][changes] != 0)]
+        for these, names in ((changed, ("place", "address")), (to_others, ("name", "phone"))):
+            latest = rows_of(these, last=True)
+            for name in names:
+                known[name][latest >= 0] = table[name][latest[latest >= 0]]
+    return known
+
+
+def _reuses(facts: Facts, sharing: _Uploads, known: Mapping[str, npt.NDArray[Any]], at_order: Ints) -> _Reuses:
+    """Return which of `sharing` come after an upload by somebody else.
+
+    "Before" is by time, then order id. Else is who differs in name, phone or address, where both orders give one. In a run of
+    uploads that agree, the latest that differs from the last is the one before the run.
+    """
+    uses = pl.DataFrame({"waybill": sharing.waybill, "at": sharing.at}).hstack(facts.orders.names(sharing.order))
+    by = uses.select(pl.arg_sort_by("waybill", "at", "order_id")).to_series().to_numpy()
+    order, waybill, at, _ = (column[by] for column in sharing)
+    latest, differs_in = np.full(len(by), NONE, np.int32), np.zeros(len(by), np.uint8)
+    for nth, trait in enumerate(_IDENTITY):
+        value = known[trait][at_order[order]]
+        given = np.flatnonzero(value)
+        if not given.size:
+            continue
+        value, of = value[given], waybill[given]
+        first = np.r_[True, of[1:] != of[:-1]]
+        run = np.maximum.accumulate(np.where(first | np.r_[True, value[1:] != value[:-1]], np.arange(len(given)), 0))
+        later = ~first[run]
+        use, before = given[later], given[run[later] - 1]
+        differs_in[use[before > latest[use]]] = 0
+        differs_in[use[before >= latest[use]]] |= np.uint8(1 << nth)
+        latest[use] = np.maximum(latest[use], before)
+    found = latest != NONE
+    other = latest[found]
+    return _Reuses(order[found], waybill[found], order[other], at[other], differs_in[found])
+
+
+def _others(uploads: _Uploads, reuses: _Reuses) -> dict[str, npt.NDArray[Any]]:
+    """Return the reuse columns of `uploads`, which are sorted."""
+    columns: dict[str, npt.NDArray[Any]] = {
+        "other_order": np.full(len(uploads.order), NONE, np.int32),
+        "other_uploaded_at": np.full(len(uploads.order), UNKNOWN, np.int64),
+        "differs_in": np.zeros(len(uploads.order), np.uint8),
+    }
+    if len(reuses.order):
+        pairs, wanted = _pair(uploads.order, uploads.waybill), _pair(reuses.order, reuses.waybill)
+        at = np.minimum(np.searchsorted(pairs, wanted), len(pairs) - 1)
+        here = pairs[at] == wanted  # The others are uploads for orders that are not asked about.
+        columns["other_order"][at[here]] = reuses.other_order[here]
+        columns["other_uploaded_at"][at[here]] = reuses.other_at[here]
+        columns["differs_in"][at[here]] = reuses.differs_in[here]
+    return columns
+
+
+def _pair(orders: Ints, waybills: Ints) -> npt.NDArray[np.int64]:
+    return orders.astype(np.int64) << 32 | waybills
+
+
+def _trajectories(facts: Facts, scanned: Ints) -> tuple[dict[str, npt.NDArray[Any]], pl.DataFrame]:
+    """Return what the scans of each of `scanned` say, and a row per pickup scan of those that have several."""
+    waybills = _distinct(scanned, len(facts.waybills))
+    count, at_waybill = len(waybills), _positions(waybills, len(facts.waybills))
+    owner, rows = facts.scans_by_waybill.owned(waybills)
+    owner, at = at_waybill[owner], facts.scans["at"][rows]
+    status, place = facts.scans["status"][rows], facts.scans["place"][rows].astype(np.int32)
+
+    is_pickup = status == _STATUS[PICKED_UP]
+    picked_up_at = _least(owner, at, count, of=is_pickup)
+    after = _IS_MOVING[status] & (at > picked_up_at[owner])
+    last_scanned_at = np.full(count, UNKNOWN, np.int64)
+    np.maximum.at(last_scanned_at, owner, at)
+    turned_back = np.zeros(count, np.bool_)
+    turned_back[owner[_IS_TURNED_BACK[status]]] = True
+    drops = np.flatnonzero(_DROP_RANK[status] != NONE)
+    drop_at, drop_nth, in_drop = _drops(facts, owner[drops], at[drops], _DROP_RANK[status[drops]], place[drops], count)
+    by_waybill = {
+        "picked_up_at": picked_up_at,
+        "moved_at": _least(owner, at, count, of=after),
+        "first_hub_at": _least(owner, at, count, of=after & _IS_AT_HUB[status]),
+        "last_scanned_at": last_scanned_at,
+        "turned_back": turned_back,
+        "drop_at": drop_at,
+        "drop_nth": drop_nth,
+        "in_drop": in_drop,
+    }
+    pickups = np.flatnonzero(is_pickup)
+    pickups = pickups[np.bincount(owner[pickups], minlength=count)[owner[pickups]] > 1]
+    several = {"scanned": waybills[owner[pickups]], "in_pickup": place[pickups], "pickup_at": at[pickups]}
+    shipment = at_waybill[scanned]
+    return {name: column[shipment] for name, column in by_waybill.items()}, _pickups(facts, pl.DataFrame(several))
+
+
+def _drops(facts: Facts, owner: Ints, at: Times, rank: Ints, place: Ints, count: int) -> tuple[Times, Ints, Ints]:
+    """Return the time, rank and place of each waybill's last drop; at one moment by rank, then by what the place says."""
+    moment = at * len(DROPS) + rank
+    last = np.full(count, UNKNOWN, np.int64)
+    np.maximum.at(last, owner, moment)
+    latest = np.flatnonzero(moment == last[owner])
+    owner, at, rank, place = owner[latest], at[latest], rank[latest], place[latest]
+    drop_at, drop_nth, in_drop = (
+        np.full(count, UNKNOWN, np.int64), np.full(count, NONE, np.int32), np.full(count, NONE, np.int32)
+    )  # fmt: skip
+    drop_at[owner], drop_nth[owner], in_drop[owner] = at, rank, place
+    tied = np.isin(owner, owner[in_drop[owner] != place])
+    if tied.any():
+        ties = pl.DataFrame({"scanned": owner[tied], "in_drop": place[tied]})
+        ties = _first_by_place(ties.hstack(_place_columns(facts, ties["in_drop"], "drop")), "drop")
+        in_drop[ties["scanned"].to_numpy()] = ties["in_drop"].to_numpy()
+    return drop_at, drop_nth, in_drop
+
+
+def _pickups(facts: Facts, pickups: pl.DataFrame) -> pl.DataFrame:
+    """Add to each waybill's pickups the place of the first that names a city."""
+    pickups = _nulled(pickups)
+    placed = pickups.hstack(_place_columns(facts, pickups["in_pickup"], "pickup"))
+    named = placed.filter(pl.any_horizontal(pl.col("pickup_cities", "pickup_unlisted_city").is_not_null()))
+    first = _first_by_place(named, "pickup", "pickup_at").select("scanned", in_first_pickup="in_pickup")
+    return pickups.join(first, on="scanned", how="left")
+
+
+def _first_by_place(rows: pl.DataFrame, what: str, *before: str) -> pl.DataFrame:
+    """Return a row per scanned waybill: the first by `before`, then by what its place says, never by which came first."""
+    texts = [pl.col(f"{what}_{part}") for part in _PLACE if part != "cities"]
+    cities = pl.col(f"{what}_cities").cast(pl.List(pl.String)).list.join(" ")
+    return rows.sort("scanned", *before, *texts, cities, nulls_last=True).unique(
+        "scanned", keep="first", maintain_order=True
     )
-    return frame.join(cancelled, on="order", how="left")
-
-
-def _hours() -> pl.Expr:
-    hours = pl.col("ship_within_hours")
-    return pl.when(hours != NONE).then(hours).alias("ship_within_hours")
 
 
 def _cases(facts: Facts, orders: pl.DataFrame) -> pl.DataFrame:
@@ -177,129 +451,35 @@ def _cases(facts: Facts, orders: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _exemptions(facts: Facts, ids: Ints, orders: pl.DataFrame) -> pl.DataFrame:
-    """Return the exemptions of `orders` (with these `ids`), each order's own and those that it comes under."""
-    what = ("order", "rules", _time("extended_to"), _time("applies_from"), _time("applies_until"))
-    own = facts.own_exemptions.frame(facts.exemptions_by_order.rows(ids)).select(what)
-    if not len(facts.exemptions):
-        return own
-    of_many = pl.DataFrame({name: facts.exemptions[name] for name in facts.exemptions.names})
+def _exemptions(facts: Facts, orders: pl.DataFrame) -> pl.DataFrame:
+    """Return the exemptions of `orders`, each order's own and those that it comes under."""
+    own = facts.own_exemptions.frame(facts.exemptions_by_order.rows(orders["order"].to_numpy()), "order", *_GRANTED)
     scoped = [own]
-    # By merchant they may be thousands, each for few orders.
-    by_merchant = orders.join(of_many.filter(pl.col("merchant") != NONE), on="merchant", suffix="_named")
-    others = orders.join(of_many.filter(pl.col("merchant") == NONE).drop("merchant"), how="cross", suffix="_named")
-    on_platform = (pl.col("platform_named") == NONE) | (pl.col("platform_named") == pl.col("platform"))
-    for named in (by_merchant, others):
-        under = named.filter(on_platform)
-        there = facts.places.divisions_of(under["place"].fill_null(NONE).to_numpy())
-        region = under["division"].to_numpy()
-        scoped.append(under.filter(pl.Series((region == NONE) | lie_in(there, region))).select(what))
+    if len(facts.exemptions):
+        there = facts.places.divisions_of(orders["in_address"].to_numpy())
+        scoped += _of_many(facts, orders.select("order", "platform", "merchant", division=pl.Series(there)))
     return pl.concat(scoped)
 
 
-def _trajectories(scans: pl.DataFrame, places: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return a row per scanned waybill, and a row per pickup scan of those that have several."""
-    at, status = pl.col("at"), pl.col("status")
-    is_drop = status.is_in(_DROP_CODES)
-    rank = status.replace_strict(_DROP_CODES, range(_TIE), default=0, return_dtype=pl.Int64)
-    scans = scans.rename({"waybill": "scanned"}).with_columns(
-        pickup=pl.when(status == _STATUS[PICKED_UP]).then(at),
-        drop=pl.when(is_drop).then(at * _TIE + rank),
+def _of_many(facts: Facts, orders: pl.DataFrame) -> list[pl.DataFrame]:
+    """Return the exemptions of many orders that each of `orders` (`order`, `platform`, `merchant`, `division`) comes under."""
+    granted = facts.exemptions.frame(np.arange(len(facts.exemptions), dtype=np.int32)).with_columns(
+        pl.col("platform", "merchant", "division").cast(pl.Int32)
     )
-    waybills = scans.group_by("scanned").agg(
-        pl.col("pickup").min().alias("picked_up"),
-        pl.col("drop").max().alias("last_drop"),
-        pl.col("pickup").n_unique().alias("pickups"),  # null counts as one of them
-        at.max().cast(TIME).alias("last_scanned_at"),
-        status.is_in(_codes(TURNED_BACK)).any().alias("turned_back"),
-    )
-    scans = scans.join(waybills.select("scanned", "picked_up", "last_drop", "pickups"), on="scanned")
-    after_pickup = (
-        scans.filter((at > pl.col("picked_up")) & status.is_in(_codes(MOVING)))
-        .group_by("scanned")
-        .agg(
-            moved_at=at.min().cast(TIME),
-            first_hub_at=pl.when(status.is_in(_codes(AT_HUB))).then(at).min().cast(TIME),
+    # By merchant they may be thousands, each for few orders.
+    named = orders.join(granted.filter(pl.col("merchant") != NONE), on="merchant", suffix="_granted")
+    on_platform = (pl.col("platform_granted") == NONE) | (pl.col("platform_granted") == pl.col("platform"))
+    region = named["division_granted"].to_numpy()
+    there = pl.Series((region == NONE) | lie_in(named["division"].to_numpy(), region))
+    under = [named.filter(there).filter(on_platform).select("order", *_GRANTED)]
+    platforms, divisions = orders["platform"].to_numpy(), orders["division"].to_numpy()
+    of_all = granted.filter(pl.col("merchant") == NONE)
+    for platform, region, *said in of_all.select("platform", "division", *_GRANTED).iter_rows():
+        covered = ((platform == NONE) | (platforms == platform)) & ((region == NONE) | lie_in(divisions, region))
+        under.append(
+            orders.filter(pl.Series(covered)).select(
+                "order",
+                **{name: pl.lit(value, granted.schema[name]) for name, value in zip(_GRANTED, said, strict=True)},
+            )
         )
-    )
-    drops = scans.filter(pl.col("drop") == pl.col("last_drop")).select(
-        "scanned", "place", drop_at=at.cast(TIME), status=status
-    )
-    drops = drops.join(_named(places, "drop"), left_on="place", right_on="place_id", how="left")
-    if len(drops) > drops["scanned"].n_unique():
-        drops = drops.sort("scanned", *_in_order("drop"), nulls_last=True)
-        drops = drops.unique("scanned", keep="first", maintain_order=True)
-    drops = drops.with_columns(drop_status=pl.col("status").replace_strict(_DROP_CODES, DROPS, return_dtype=pl.String))
-    trajectories = (
-        waybills.select("scanned", "last_scanned_at", "turned_back", picked_up_at=pl.col("picked_up").cast(TIME))
-        .join(after_pickup, on="scanned", how="left")
-        .join(drops.drop("place", "status"), on="scanned", how="left")
-    )
-    return trajectories, _pickups(scans.filter(pl.col("pickup").is_not_null()), places)
-
-
-def _pickups(scans: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
-    scans = scans.filter(pl.len().over("scanned") > 1)
-    pickups = scans.select("scanned", "place", pickup_at=pl.col("pickup").cast(TIME)).join(
-        _named(places, "pickup"), left_on="place", right_on="place_id", how="left"
-    )
-    named = [f"pickup_{part}" for part in _PLACE]
-    first = (
-        pickups.filter(pl.any_horizontal(pl.col("pickup_cities", "pickup_unlisted_city").is_not_null()))
-        .sort("scanned", "pickup_at", *_in_order("pickup"), nulls_last=True)
-        .unique("scanned", keep="first", maintain_order=True)
-        .select("scanned", *(pl.col(name).alias(f"first_{name}") for name in named))
-    )
-    return pickups.drop("place").join(first, on="scanned", how="left")
-
-
-def _reuses(facts: Facts, sharing: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
-    """Return, for uploads of a waybill that another order used before, the latest such upload by somebody else.
-
-    "Before" is by time, then order id. Else is who differs in name, phone or address, where both orders give one. In a run of
-    uploads that agree, the latest that differs from the last is the one before the run.
-    """
-    order_ids = facts.orders.names(sharing["order"].to_numpy())["order_id"]
-    uses = (
-        sharing.with_columns(order_id=order_ids)
-        .join(orders.select("order", *_IDENTITY), on="order", how="left")
-        .sort("waybill", "uploaded_at", "order_id")
-        .with_row_index("nth")
-    )
-    found = []
-    for trait in _IDENTITY:
-        given = uses.filter(pl.col(trait).fill_null(0) != 0).select(
-            "waybill", "order", "order_id", "uploaded_at", "nth", trait
-        )
-        run = pl.col(trait).rle_id().over("waybill")
-        given = given.with_columns(run=run, before=pl.struct("order_id", "uploaded_at", "nth").shift(1).over("waybill"))
-        found.append(
-            given.with_columns(before=pl.col("before").first().over("waybill", "run"))
-            .filter(pl.col("run") > 0)
-            .select("order", "waybill", pl.lit(trait).alias("trait"), pl.col("before"))
-            .unnest("before")
-        )
-    by_trait = pl.concat(found)
-    return (
-        by_trait.sort("nth", "trait")
-        .group_by("order", "waybill", maintain_order=True)
-        .agg(
-            other_uploaded_at=pl.col("uploaded_at").last(),
-            other_order_id=pl.col("order_id").last(),
-            other_differs_in=pl.col("trait").filter(pl.col("nth") == pl.col("nth").last()).str.join(", "),
-        )
-    )
-
-
-def _named(places: pl.DataFrame, prefix: str) -> pl.DataFrame:
-    return places.select("place_id", *(pl.col(name).alias(f"{prefix}_{name}") for name in _PLACE))
-
-
-def _in_order(prefix: str) -> list[pl.Expr]:
-    """Return what places at one moment are sorted by: what they say, never which came first."""
-    texts = [pl.col(f"{prefix}_{name}") for name in _PLACE if name != "cities"]
-    return [*texts, pl.col(f"{prefix}_cities").cast(pl.List(pl.String)).list.join(" ")]
-
-
-def _codes(names: frozenset[str]) -> list[int]:
-    return [_STATUS[name] for name in sorted(names)]
+    return under

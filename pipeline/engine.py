@@ -19,7 +19,7 @@ from pipeline.arrays import NONE, Ints
 from pipeline.condense import condense
 from pipeline.decode import Decoded
 from pipeline.facts import Facts, Touched
-from pipeline.judge import KEYS, Judge, Verdicts
+from pipeline.judge import KEYS, PICKUP_RULES, Judge, Verdicts
 from pipeline.memory import Kept, MemoryFile
 from pipeline.packing import FLAG_STATUSES, RULE_CODES, UNKNOWN, evidence_digest, split
 from pipeline.store import Commit, Offset, Store
@@ -139,9 +139,10 @@ class Engine:
         as_of = None if self.clock is None else _since_epoch(self.clock)
         known_rows = self._facts.flags_by_order.rows(orders)
         known = self._facts.flags.frame(known_rows).with_columns(row=pl.Series(known_rows))
-        views = condense(self._facts, orders, self._judge.within_origin(self._facts))
+        again = known.filter(pl.col("rule").is_in(PICKUP_RULES))["waybill"].to_numpy()
+        views = condense(self._facts, orders, self._judge.within_origin(self._facts), again)
         verdicts = self._judge.verdicts(views, self._facts, as_of, known)
-        self._facts.set_due(verdicts.due["order"].to_numpy(), verdicts.due["due"].to_numpy())
+        self._facts.set_due(orders, verdicts.due)
         return self._reconcile(verdicts, known, now)
 
     def _reconcile(self, verdicts: Verdicts, known: pl.DataFrame, now: int) -> pl.DataFrame:

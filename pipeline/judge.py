@@ -1,17 +1,20 @@
 """Asks the rules about views: which flags hold of some orders by their facts and the clock."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from detectors import RULES, DeadlineRule, Given, Rule, View, deadline_of
+from detectors._facts import COMPARED
 from detectors._profiles import Edition, Profiles, RuleSettings
-from pipeline.arrays import NONE
-from pipeline.condense import Views
+from pipeline.arrays import NONE, Bools, Ints
+from pipeline.comparing import Comparisons
+from pipeline.condense import LATE, LATE_OF_PICKUP, Views, told
 from pipeline.facts import Facts
-from pipeline.packing import NEVER
+from pipeline.packing import NEVER, UNKNOWN, Times
 from schemas.frames import TIME
 
 KEYS: Final = ("order", "waybill", "case")
@@ -29,8 +32,12 @@ _FLAGS: Final = pl.Schema(
         **dict.fromkeys(("lifted_at", "extended_to"), TIME),
     }
 )
-_CATEGORIES_MAX: Final = 2**31
-"""More than the ids of categories: `edition * _CATEGORIES_MAX + category` is a key of its own."""
+PICKUP_RULES: Final = tuple(nth for nth, rule in enumerate(RULES.values()) if rule.view is View.PICKUP)
+"""The positions of the rules that are asked of pickups."""
+_NTH: Final = {code: nth for nth, code in enumerate(RULES)}
+_BITS: Final = pl.Series([1 << nth for nth in _NTH.values()], dtype=pl.UInt64)
+"""By the position of a rule."""
+_NEVER_EXTENDED: Final = pl.lit(None, TIME)
 
 
 class Verdicts(NamedTuple):
@@ -40,8 +47,27 @@ class Verdicts(NamedTuple):
     """`KEYS`, `rule` (position), `violated_at` (of an obligation at risk: its deadline; null: neither), `at_risk`, `exempt`,
     `evidence`, `platform`, `merchant`, what the profile says of the rule (`clause`, `severity`, …), and what a reason may be made
     of: `judged`, `lifted_at`, `extended_to`. A row per violation, per obligation at risk, and per known flag."""
-    due: pl.DataFrame
-    """`order` and `due`: when the clock alone may change a flag (µs), `NEVER` if it cannot."""
+    due: Times
+    """When the clock alone may change a flag (µs), `NEVER` if it cannot; by the rows of the view of orders."""
+
+
+class _Step(NamedTuple):
+    """Rules of which none counts on the deadline of another."""
+
+    moments: Mapping[str, pl.Expr]
+    """By rule, what an exemption's period is compared with: what was due, or else violated, in it."""
+    columns: Sequence[pl.Expr]
+    """Whether each rule is asked about a row, and its deadline."""
+
+
+class _Questions(NamedTuple):
+    """What the rules of a view ask, as expressions: made once, for that takes longer than to ask them of a small batch."""
+
+    steps: Sequence[_Step]
+    answers: Sequence[pl.Expr]
+    """The time of each rule's violation (or of the deadline that is near), and whether it is only near."""
+    outlook: Sequence[pl.Expr]
+    """`notable`: whether there is any of these; `due`: when to look again, µs."""
 
 
 class Judge:
@@ -57,132 +83,170 @@ class Judge:
         self._profiles = profiles
         self._editions = profiles.editions()
         self._settings = {code: [edition.rules[code] for edition in self._editions] for code in RULES}
-        numbered = list(enumerate(self._editions))
-        self._promoted = [at for at, edition in numbered if edition.promotes_shipping]
-        self._shipping = {
-            (at, name): said for at, edition in numbered for name, said in edition.shipping_categories.items()
+        self._first = {edition.platform: at for at, edition in reversed(list(enumerate(self._editions)))}
+        said = (edition.shipping_categories for edition in self._editions)
+        excluded = (profile.excluded_categories for profile in profiles.every)
+        self._categories = sorted({name for names in (*said, *excluded) for name in names})
+        self._by_category = self._said_of_categories()
+        self._profiled = {view: self._profile_columns(view) for view in View}
+        self._questions = {
+            (view, exempted): self._asked(view, exempted=exempted) for view in View for exempted in (False, True)
         }
-        self._excluded = {
-            (at, name): True for at, edition in numbered for name in profiles.of(edition.platform).excluded_categories
+        self._told_all = {
+            view
+            for (view, _), questions in self._questions.items()
+            for asked in (*(step.columns for step in questions.steps), questions.outlook)
+            if any(LATE.intersection(column.meta.root_names()) for column in asked)
         }
-        self._categories = sorted({name for _, name in (*self._shipping, *self._excluded)})
+        """The views of which some rule asks for more than its evidence what is known by number."""
+        self._shown: dict[str, Sequence[pl.Expr]] = {}
+        """What a flag of each rule says; known when there is the first."""
+        self._comparisons = Comparisons()
 
     def verdicts(self, views: Views, facts: Facts, as_of: int | None, known: pl.DataFrame) -> Verdicts:
         """Judge `views` at the clock `as_of` (µs), and show the present evidence of the flags in `known` as well.
 
         `facts` gives the names behind the ids in the views; `known` has `KEYS` and `rule`.
         """
-        clock = pl.lit(as_of, pl.Int64).cast(TIME)
-        flags, due = [_FLAGS.to_frame()], [views.order.select("order", due=pl.lit(NEVER))]
+        orders = views.order["order"].to_numpy()
+        at_order = np.empty(len(facts.orders), np.int32)
+        at_order[orders] = np.arange(len(orders), dtype=np.int32)
+        exempted, flagged = np.zeros((2, len(orders)), np.bool_)
+        exempted[at_order[views.exemptions["order"].to_numpy()]] = True
+        flagged[at_order[known["order"].to_numpy()]] = True
+        known = known.select(*KEYS, known=pl.lit(_BITS).gather("rule")).group_by(KEYS).agg(pl.col("known").sum())
+        editions, categories = self._editions_of(facts), self._categories_of(facts)
+        flags, due = [_FLAGS.to_frame()], np.full(len(orders), NEVER, np.int64)
         for view in View:
             frame: pl.DataFrame = getattr(views, view)
             if not len(frame):
                 continue
-            rules = {code: rule for code, rule in RULES.items() if rule.view is view}
-            frame, given = self._asked(self._by_profile(frame, view, facts), rules, views.exemptions, clock)
-            waiting = pl.min_horizontal(pl.col(_due(code)) for code in rules).to_physical().fill_null(NEVER)
-            due.append(frame.select("order", due=waiting))
-            frame = frame.with_columns(pl.lit(NONE, pl.Int32).alias(key) for key in KEYS if key not in frame.columns)
-            # Most rows are in order: the rest of the work is about the few that are not, or were not.
-            violated = frame.filter(pl.any_horizontal(pl.col(code).is_not_null() for code in rules))
-            present = frame.join(known, on=KEYS, how="semi") if len(known) else frame.clear()
-            for nth, code in enumerate(RULES):
-                if code in rules:
-                    asked = present.filter(pl.col(code).is_null()).join(known.filter(rule=nth), on=KEYS, how="semi")
-                    rows = pl.concat([violated.filter(pl.col(code).is_not_null()), asked])
-                    if len(rows):
-                        flags.append(self._flags(rows, code, given[code]))
-        return Verdicts(pl.concat(flags), pl.concat(due).group_by("order").agg(pl.col("due").min()))
+            if view in self._told_all:
+                frame = told(frame, facts)
+            frame = self._by_profile(self._compared(frame, facts), view, editions, categories, as_of)
+            owner = at_order[frame["order"].to_numpy()]
+            notable = []
+            for part, owners, exemptions in _parts(frame, owner, exempted[owner], views.exemptions):
+                asked, near, waiting = self._ask(part, view, exemptions)
+                np.minimum.at(due, owners, waiting)
+                # Most rows are in order: the rest of the work is about the few that are not, or were not.
+                few = asked.filter(near | pl.Series(flagged[owners]))
+                if len(few):
+                    notable.append(few.with_columns(self._questions[view, exemptions is not None].answers))
+            if notable:
+                flags += self._flags(notable, view, facts, known)
+        return Verdicts(pl.concat(flags), due)
 
     # What the profile says of each row
 
-    def within_origin(self, facts: Facts) -> pl.Expr:
-        """Return whether on a row's `platform` a transfer counts only in the province that the parcel started from."""
-        names = [profile.platform for profile in self._profiles.every[1:]]
-        ids = facts.platforms.find(pl.DataFrame({"platform": names}, schema=facts.platforms.schema)).tolist()
-        bound = {
-            at: profile.transfers == "origin_province"
-            for at, profile in zip(ids, self._profiles.every[1:], strict=True)
-        }
-        other = self._profiles.every[0].transfers == "origin_province"
-        return pl.col("platform").replace_strict(
-            list(bound), list(bound.values()), default=other, return_dtype=pl.Boolean
+    def within_origin(self, facts: Facts) -> Bools:
+        """Return whether on a platform (by id) a transfer counts only in the province that the parcel started from.
+
+        The last is for orders whose platform is not known.
+        """
+        bound = np.array(
+            [self._profiles.of(edition.platform).transfers == "origin_province" for edition in self._editions]
         )
+        return bound[self._editions_of(facts)]
 
-    def _by_profile(self, frame: pl.DataFrame, view: View, facts: Facts) -> pl.DataFrame:
-        """Add `edition`, `excluded` and `category_hours`, and let category and promotion say how long orders may take."""
+    def _editions_of(self, facts: Facts) -> Ints:
+        """Return the position of each platform's first edition, by id, and last that of orders without a platform."""
+        names = list(self._first)
+        ids = facts.platforms.find(pl.DataFrame({"platform": names}))
+        first = np.full(len(facts.platforms) + 1, self._first[self._profiles.every[0].platform], np.int32)
+        for name, at in zip(names, ids.tolist(), strict=True):
+            if at >= 0:
+                first[at] = self._first[name]
+        return first
+
+    def _said_of_categories(self) -> pl.DataFrame:
+        """Return what each edition says of each category, and last of all others: edition by edition."""
+        rows = []
+        for edition in self._editions:
+            excluded = self._profiles.of(edition.platform).excluded_categories
+            for name in (*self._categories, None):
+                said = edition.shipping_categories.get(name) if name is not None else None
+                hours, hours_max = (said.hours, said.hours_max) if said is not None else (None, None)
+                rows.append((name in excluded, hours, hours_max))
+        schema = {"excluded": pl.Boolean(), "category_hours": pl.Int32(), "category_hours_max": pl.Int32()}
+        return pl.DataFrame(rows, schema=schema, orient="row")
+
+    def _categories_of(self, facts: Facts) -> Ints:
+        """Return the position of each category by id, and last that of orders without one."""
         ids = facts.categories.find(pl.DataFrame({"category": self._categories}, schema=facts.categories.schema))
-        id_of = dict(zip(self._categories, ids.tolist(), strict=True))
-        key = pl.col("edition").cast(pl.Int64) * _CATEGORIES_MAX + pl.col("category")
+        nth = np.full(len(facts.categories) + 1, len(self._categories), np.int32)
+        nth[ids[ids >= 0]] = np.flatnonzero(ids >= 0)
+        return nth
 
-        def of_category(values: Mapping[tuple[int, str], Any], dtype: pl.DataType) -> pl.Expr:
-            known = {
-                at * _CATEGORIES_MAX + id_of[name]: said for (at, name), said in values.items() if id_of[name] >= 0
-            }
-            return key.replace_strict(list(known), list(known.values()), default=None, return_dtype=dtype)
+    def _by_profile(
+        self, frame: pl.DataFrame, view: View, editions: Ints, categories: Ints, as_of: int | None
+    ) -> pl.DataFrame:
+        """Add `as_of`, `edition`, `excluded` and `category_hours`, and let category and promotion say how long orders may take."""
+        edition = pl.Series("edition", editions[frame["platform"].to_numpy()])
+        frame = frame.with_columns(edition, pl.lit(as_of, pl.Int64).cast(TIME).alias("as_of"))
+        dated, promised = self._profiled[view]
+        if dated is not None:
+            frame = frame.with_columns(edition=dated)
+        category = categories[frame["category"].to_numpy()]
+        said = self._by_category[category + frame["edition"].to_numpy() * (len(self._categories) + 1)]
+        frame = frame.hstack(said)
+        return frame if promised is None else frame.with_columns(ship_within_hours=promised)
 
-        frame = frame.with_columns(edition=self._edition(view, facts))
-        hours = of_category({of: said.hours for of, said in self._shipping.items()}, pl.Int32())
-        excluded = of_category(self._excluded, pl.Boolean()).fill_null(value=False)
-        frame = frame.with_columns(excluded=excluded, category_hours=hours)
+    def _profile_columns(self, view: View) -> tuple[pl.Expr | None, pl.Expr | None]:
+        """Return how `edition`, that of the platform's first, follows from dates, and `ship_within_hours` from what is said."""
+        dated, changed = pl.col("edition"), False
+        for at, edition in enumerate(self._editions):
+            if at != (first := self._first[edition.platform]):
+                applies = (pl.col("edition") == first) & _holds(edition, view)
+                dated, changed = pl.when(applies).then(pl.lit(at, pl.Int32)).otherwise(dated), True
         if view is not View.ORDER:
-            return frame
-        hours_max = of_category({of: said.hours_max for of, said in self._shipping.items()}, pl.Int32())
-        promised = pl.col("ship_within_hours")
+            return (dated if changed else None), None
+        promised, hours_max = pl.col("ship_within_hours"), pl.col("category_hours_max")
         counts = promised.is_not_null() & (promised <= hours_max).fill_null(value=True)
         within = pl.when(counts).then(promised).otherwise(pl.col("category_hours"))
-        return frame.with_columns(ship_within_hours=pl.when(~pl.col("edition").is_in(self._promoted)).then(within))
-
-    def _edition(self, view: View, facts: Facts) -> pl.Expr:
-        """Return the position of the edition that judges a row: by platform, by the time of the act, by that of payment."""
-        names = sorted({edition.platform for edition in self._editions[1:]} - {self._editions[0].platform})
-        ids = dict(zip(names, facts.platforms.find(pl.DataFrame({"platform": names})).tolist(), strict=True))
-        first = {edition.platform: at for at, edition in reversed(list(enumerate(self._editions)))}
-        known = {ids[name]: first[name] for name in names if ids[name] >= 0}
-        platform = pl.col("platform")
-        position = platform.replace_strict(list(known), list(known.values()), default=0, return_dtype=pl.Int32)
-        for at, edition in enumerate(self._editions):
-            if at == first[edition.platform]:
-                continue
-            if edition.platform in ids:
-                applies = platform == ids[edition.platform]
-            else:
-                applies = ~platform.is_in(list(known)).fill_null(value=False)
-            position = pl.when(applies & _holds(edition, view)).then(pl.lit(at, pl.Int32)).otherwise(position)
-        return position
+        promoted = [at for at, edition in enumerate(self._editions) if edition.promotes_shipping]
+        return (dated if changed else None), pl.when(~pl.col("edition").is_in(promoted)).then(within)
 
     def _per_edition(self, code: str, value: Callable[[RuleSettings], Any], dtype: pl.DataType) -> pl.Expr:
         """Return what the row's edition says of the rule `code`."""
         values = pl.Series([value(settings) for settings in self._settings[code]], dtype=dtype)
         if values.n_unique() == 1:
             return pl.lit(values[0], dtype)
-        return pl.col("edition").replace_strict(range(len(values)), values, return_dtype=dtype)
+        return pl.lit(values).gather(pl.col("edition"))
 
     # The rules
 
-    def _asked(
-        self, frame: pl.DataFrame, rules: dict[str, Rule], exemptions: pl.DataFrame, clock: pl.Expr
-    ) -> tuple[pl.DataFrame, dict[str, Given]]:
-        """Return `frame` with each rule's answers, and what each rule was given.
+    def _asked(self, view: View, *, exempted: bool) -> _Questions:
+        """Return what is asked of rows of `view`: of those under an exemption, if `exempted`, else of all others.
 
         Rules that count on another's deadline are asked after those that do not.
         """
-        given: dict[str, Given] = {}
-        frame = frame.with_columns(self._asks(code).alias(_judged(code)) for code in rules)
+        rules = {code: rule for code, rule in RULES.items() if rule.view is view}
+        given = {code: self._given(code, exempted=exempted) for code in rules}
+        steps = []
         for counts_on in (False, True):
-            asked = {code: rule for code, rule in rules.items() if (_after(rule) is not None) is counts_on}
-            for code in asked:
-                plain = Given(self._per_edition(code, _limit, pl.Duration("us")), pl.lit(None, TIME), clock)
-                frame, given[code] = _with_exemptions(frame, code, exemptions, plain)
-            frame = frame.with_columns(
+            step = {code: rule for code, rule in rules.items() if (_after(rule) is not None) is counts_on}
+            moments = {code: _moment(rule, given[code]) for code, rule in step.items()}
+            deadlines = [
                 rule.deadline(given[code]).alias(deadline_of(code))
-                for code, rule in asked.items()
+                for code, rule in step.items()
                 if isinstance(rule, DeadlineRule)
-            )
-        spared = [_exempt(code) for code in rules if _exempt(code) not in frame.columns]
-        frame = frame.with_columns(pl.lit(value=False).alias(name) for name in spared)
-        answers = [answer for code, rule in rules.items() for answer in self._answers(code, rule, given[code])]
-        return frame.with_columns(answers), given
+            ]
+            steps.append(_Step(moments, [*(self._asks(code).alias(_judged(code)) for code in step), *deadlines]))
+        given = {code: one._replace(deadline=pl.col(deadline_of(code))) for code, one in given.items()}
+        answers = {code: self._answers(code, rule, given[code], exempted=exempted) for code, rule in rules.items()}
+        return _Questions(
+            [step for step in steps if step.columns],
+            [column for code, (at, near, _) in answers.items() for column in (at.alias(code), near.alias(_near(code)))],
+            [
+                pl.any_horizontal(at.is_not_null() for at, _, _ in answers.values()).alias("notable"),
+                pl.min_horizontal(due for _, _, due in answers.values()).to_physical().fill_null(NEVER).alias("due"),
+            ],
+        )
+
+    def _given(self, code: str, *, exempted: bool) -> Given:
+        extended_to = pl.col(_extended(code)) if exempted else _NEVER_EXTENDED
+        return Given(self._per_edition(code, _limit, pl.Duration("us")), extended_to, pl.col("as_of"))
 
     def _asks(self, code: str) -> pl.Expr:
         """Return whether the rule `code` is asked about a row."""
@@ -191,45 +255,107 @@ class Judge:
         ordinary = isinstance(rule, DeadlineRule) and rule.ordinary
         return asks & pl.col("category_hours").is_null() if ordinary else asks
 
-    def _answers(self, code: str, rule: Rule, given: Given) -> Iterable[pl.Expr]:
+    def _answers(self, code: str, rule: Rule, given: Given, *, exempted: bool) -> tuple[pl.Expr, pl.Expr, pl.Expr]:
         """Return the time of the violation (or of the deadline that is near), whether it is only near, and when to look again."""
         judged = pl.col(_judged(code))
         violated_at = pl.when(judged).then(rule.violated_at(given)).cast(TIME)
         due_at = pl.when(judged).then(rule.due_at(given)).cast(TIME)
         if self._warn is None:
-            near = pl.lit(value=False)
-            yield violated_at.alias(code)
-            yield due_at.alias(_due(code))
-        else:
-            in_warning = (given.as_of > due_at - self._warn).fill_null(value=False)
-            near = in_warning & ~pl.col(_exempt(code))
-            yield pl.coalesce(violated_at, pl.when(near).then(due_at)).alias(code)
-            yield pl.when(in_warning).then(due_at).otherwise(due_at - self._warn).alias(_due(code))
-        yield near.alias(_near(code))
+            return violated_at, pl.lit(value=False), due_at
+        in_warning = (given.as_of > due_at - self._warn).fill_null(value=False)
+        near = in_warning & ~pl.col(_exempt(code)) if exempted else in_warning
+        at = pl.coalesce(violated_at, pl.when(near).then(due_at))
+        return at, near, pl.when(in_warning).then(due_at).otherwise(due_at - self._warn)
 
-    def _flags(self, rows: pl.DataFrame, code: str, given: Given) -> pl.DataFrame:
-        rule = RULES[code]
-        if rule.view is View.PICKUP:
-            evidence = [name for name in rows.columns if name.startswith("pickup_")]
-            rows = rows.sort(*KEYS, code, *evidence, nulls_last=True).unique(KEYS, keep="first", maintain_order=True)
-        text = pl.String()
-        return rows.select(
-            *KEYS,
-            rule=pl.lit(list(RULES).index(code), pl.UInt8),
-            violated_at=pl.col(code),
-            at_risk=pl.col(_near(code)),
-            exempt=pl.col(_exempt(code)),
-            evidence=_as_json(rule.evidence(given), rows),
-            platform="platform",
-            merchant="merchant",
-            clause=self._per_edition(code, lambda said: said.clause, text),
-            severity=self._per_edition(code, lambda said: said.severity, text),
-            compensation_percent=self._per_edition(code, lambda said: _text(said.compensation_percent), text),
-            compensation_yuan=self._per_edition(code, lambda said: _text(said.compensation_yuan), text),
-            judged=pl.col(_judged(code)),
-            lifted_at=rule.lifted_by if isinstance(rule, DeadlineRule) else "cancelled_at",
-            extended_to=given.extended_to,
+    def _ask(
+        self, rows: pl.DataFrame, view: View, exemptions: pl.DataFrame | None
+    ) -> tuple[pl.DataFrame, pl.Series, Times]:
+        """Return `rows` with what the answers count on, which of them have any, and when to look again at each."""
+        questions = self._questions[view, exemptions is not None]
+        for step in questions.steps:
+            if exemptions is not None:
+                rows = _with_exemptions(rows, step.moments, exemptions)
+            rows = rows.with_columns(step.columns)
+        outlook = rows.select(questions.outlook)
+        return rows, outlook["notable"], outlook["due"].to_numpy()
+
+    # The flags
+
+    def _compared(self, frame: pl.DataFrame, facts: Facts) -> pl.DataFrame:
+        """Add whether the places lie elsewhere that are compared."""
+        return frame.with_columns(
+            self._comparisons.elsewhere(
+                facts.places, frame[f"in_{one}"].to_numpy(), frame[f"in_{other}"].to_numpy()
+            ).alias(f"{one}_elsewhere_than_{other}")
+            for one, other in COMPARED
+            if {f"in_{one}", f"in_{other}"} <= set(frame.columns)
         )
+
+    def _flags(
+        self, notable: list[pl.DataFrame], view: View, facts: Facts, known: pl.DataFrame
+    ) -> Iterator[pl.DataFrame]:
+        """Yield the flags of each rule in rows of `view`: those that hold, and those in `known` (rules, as bits) that do not."""
+        rules = [code for code, rule in RULES.items() if rule.view is view]
+        unexempted = [pl.lit(value=False).alias(_exempt(code)) for code in rules]
+        unexempted += [_NEVER_EXTENDED.alias(_extended(code)) for code in rules]
+        rows = pl.concat(
+            [part if _exempt(rules[0]) in part.columns else part.with_columns(unexempted) for part in notable],
+            how="diagonal",
+        )
+        rows = rows.with_columns(pl.lit(NONE, pl.Int32).alias(key) for key in KEYS if key not in rows.columns)
+        rows = rows.join(known, on=KEYS, how="left")
+        if "in_drop" in rows.columns and view not in self._told_all:
+            rows = told(rows, facts)
+        of_rule = rows.select(
+            pl.col(code).is_not_null() | ((pl.col("known") & pl.lit(_bit(code), pl.UInt64)) != 0).fill_null(value=False)
+            for code in rules
+        )
+        for code, asked in zip(rules, of_rule, strict=True):
+            if asked.any():
+                yield self._flags_of(rows.filter(asked), code)
+
+    def _flags_of(self, rows: pl.DataFrame, code: str) -> pl.DataFrame:
+        if RULES[code].view is View.PICKUP:
+            rows = rows.sort(*KEYS, code, "pickup_at", *LATE_OF_PICKUP, nulls_last=True)
+            rows = rows.unique(KEYS, keep="first", maintain_order=True)
+        if code not in self._shown:
+            self._shown[code] = self._flag_columns(code, rows)
+        return rows.select(self._shown[code])
+
+    def _flag_columns(self, code: str, rows: pl.DataFrame) -> Sequence[pl.Expr]:
+        """Return the columns of `_FLAGS`, of rows like `rows`."""
+        rule, text = RULES[code], pl.String()
+        evidence = rule.evidence(self._given(code, exempted=True)._replace(deadline=pl.col(deadline_of(code))))
+        columns = {
+            **{key: pl.col(key) for key in KEYS},
+            "rule": pl.lit(_NTH[code], pl.UInt8),
+            "violated_at": pl.col(code),
+            "evidence": _as_json(evidence, rows.select(**evidence).schema),
+            "at_risk": pl.col(_near(code)),
+            "exempt": pl.col(_exempt(code)),
+            "platform": pl.col("platform"),
+            "merchant": pl.col("merchant"),
+            "clause": self._per_edition(code, lambda said: said.clause, text),
+            "severity": self._per_edition(code, lambda said: said.severity, text),
+            "compensation_percent": self._per_edition(code, lambda said: _text(said.compensation_percent), text),
+            "compensation_yuan": self._per_edition(code, lambda said: _text(said.compensation_yuan), text),
+            "judged": pl.col(_judged(code)),
+            "lifted_at": pl.col(rule.lifted_by if isinstance(rule, DeadlineRule) else "cancelled_at"),
+            "extended_to": pl.col(_extended(code)),
+        }
+        return [columns[name].alias(name) for name in _FLAGS]
+
+
+def _parts(
+    frame: pl.DataFrame, owner: Ints, exempted: Bools, exemptions: pl.DataFrame
+) -> Iterator[tuple[pl.DataFrame, Ints, pl.DataFrame | None]]:
+    """Yield the rows without and those with exemptions, each with their owners; only those need what is about exemptions."""
+    if not exempted.any():
+        yield frame, owner, None
+        return
+    if not exempted.all():
+        yield frame.filter(pl.Series(~exempted)), owner[~exempted], None
+    yield frame.filter(pl.Series(exempted)), owner[exempted], exemptions
 
 
 def _holds(edition: Edition, view: View) -> pl.Expr:
@@ -244,43 +370,53 @@ def _holds(edition: Edition, view: View) -> pl.Expr:
     return holds
 
 
-def _with_exemptions(
-    frame: pl.DataFrame, code: str, exemptions: pl.DataFrame, given: Given
-) -> tuple[pl.DataFrame, Given]:
-    """Add, where there are any, whether a row is exempt from the rule `code`; give the rule to when its deadlines are moved."""
-    bit = 1 << list(RULES).index(code)
-    of_rule = exemptions.filter((pl.col("rules") & pl.lit(bit, pl.UInt64)) != 0) if len(exemptions) else exemptions
-    if not len(of_rule):
-        return frame, given
-    rule = RULES[code]
-    # Exemptions of a period are for what was due, or else violated, in it.
-    moment = rule.unmoved_deadline(given) if isinstance(rule, DeadlineRule) else rule.violated_at(given)
-    begun = (pl.col("applies_from") <= pl.col("moment")).fill_null(pl.col("applies_from").is_null())
-    not_over = (pl.col("moment") <= pl.col("applies_until")).fill_null(pl.col("applies_until").is_null())
-    extended = f"{code}!extended_to"
-    frame = frame.with_row_index("row")
-    by_row = (
-        frame.select("row", "order", moment=moment)
-        .join(of_rule, on="order")
-        .filter(begun & not_over)
-        .group_by("row")
-        .agg(pl.col("extended_to").is_null().any().alias(_exempt(code)), pl.col("extended_to").max().alias(extended))
+def _with_exemptions(frame: pl.DataFrame, moments: Mapping[str, pl.Expr], exemptions: pl.DataFrame) -> pl.DataFrame:
+    """Add, for each of the rules in `moments`, whether a row is exempt from it, and to when its deadlines are moved."""
+    pairs = frame.select("order", pl.int_range(pl.len()).alias("row"), **moments).join(exemptions, on="order")
+    row, rules, since, until, to = (
+        pairs[name].to_numpy() for name in ("row", "rules", "applies_from", "applies_until", "extended_to")
     )
-    frame = frame.join(by_row, on="row", how="left").drop("row")
-    frame = frame.with_columns(pl.col(_exempt(code)).fill_null(value=False))
-    return frame, given._replace(extended_to=pl.col(extended))
+    added = []
+    for code in moments:
+        # Where there is no such moment, only what holds for ever holds.
+        begun, not_over = since <= pairs[code].to_numpy(), _or_never(pairs[code].to_numpy()) <= _or_never(until)
+        applies = begun & not_over & (rules & np.uint64(_bit(code)) != 0)
+        exempt, extended_to = np.zeros(len(frame), np.bool_), np.full(len(frame), UNKNOWN, np.int64)
+        exempt[row[applies & (to == UNKNOWN)]] = True
+        np.maximum.at(extended_to, row[applies], to[applies])
+        added += [pl.Series(_exempt(code), exempt), pl.Series(_extended(code), extended_to)]
+    return frame.with_columns(added).with_columns(
+        pl.when(pl.col(_extended(code)) != UNKNOWN).then(pl.col(_extended(code))).cast(TIME) for code in moments
+    )
+
+
+def _or_never(times: Times) -> Times:
+    return np.where(times == UNKNOWN, NEVER, times)
+
+
+def _moment(rule: Rule, given: Given) -> pl.Expr:
+    """Return what an exemption's period is compared with: exemptions of a period are for what was due, or else violated, in it.
+
+    In µs, `UNKNOWN` where there is none.
+    """
+    moment = rule.unmoved_deadline(given) if isinstance(rule, DeadlineRule) else rule.violated_at(given)
+    return moment.cast(TIME).to_physical().fill_null(UNKNOWN)
 
 
 def _after(rule: Rule) -> str | None:
     return rule.after if isinstance(rule, DeadlineRule) else None
 
 
+def _bit(code: str) -> int:
+    return 1 << _NTH[code]
+
+
 def _exempt(code: str) -> str:
     return f"{code}!exempt"
 
 
-def _due(code: str) -> str:
-    return f"{code}!due_at"
+def _extended(code: str) -> str:
+    return f"{code}!extended_to"
 
 
 def _near(code: str) -> str:
@@ -299,11 +435,10 @@ def _text(amount: object) -> str | None:
     return None if amount is None else str(amount)
 
 
-def _as_json(evidence: Mapping[str, pl.Expr], rows: pl.DataFrame) -> pl.Series:
+def _as_json(evidence: Mapping[str, pl.Expr], schema: pl.Schema) -> pl.Expr:
     """Return one JSON object per row; times are RFC 3339 in UTC, null is what is not known."""
-    shown = rows.select(**evidence)
-    times = [
-        pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ") if isinstance(dtype, pl.Datetime) else pl.col(name)
-        for name, dtype in shown.schema.items()
+    shown = [
+        (value.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ") if isinstance(schema[name], pl.Datetime) else value).alias(name)
+        for name, value in evidence.items()
     ]
-    return shown.select(pl.struct(times).struct.json_encode().alias("evidence"))["evidence"]
+    return pl.struct(shown).struct.json_encode().alias("evidence")

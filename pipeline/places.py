@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from pipeline.arrays import NONE, Index, Ints, Keys, Table, Tables, prefixed
+from pipeline.arrays import NONE, Ints, Keys, Memo, Tables, prefixed
 from places.resolving import KEY, RESOLVED, reduced, resolve
 
 _WHERE: Final = ("province", "city", "district")
@@ -29,7 +29,7 @@ class Places:
     """
 
     def __init__(self) -> None:
-        self._seen = {scanned: (Index(), Table({"place": np.int32})) for scanned in (False, True)}
+        self._seen = {scanned: Memo(_SEEN_MAX) for scanned in (False, True)}
         """By the hash of what was written, the id of the place: `NONE` if that says nothing."""
         self._keys = Keys(*KEY)
         self.resolved = pl.DataFrame(schema=RESOLVED)
@@ -50,18 +50,8 @@ class Places:
         return ids
 
     def _ids(self, written: pl.DataFrame, *, scanned: bool) -> Ints:
-        seen, places = self._seen[scanned]
         hashes = written.select(pl.struct(pl.all()).hash(seed=4).alias("hash"))["hash"].to_numpy()
-        ids = seen.find(hashes)
-        if (unseen := np.flatnonzero(ids == NONE)).size:
-            if len(seen) > _SEEN_MAX:
-                self._seen[scanned] = Index(), Table({"place": np.int32})
-                return self._ids(written, scanned=scanned)
-            new, first, again = np.unique(hashes[unseen], return_index=True, return_inverse=True)
-            places.append({"place": self._read(written[unseen[first]], scanned=scanned)}, len(new))
-            ids[unseen] = seen.add(new)[again]
-        found: Ints = places["place"][ids]
-        return found
+        return self._seen[scanned].of(hashes, lambda new: self._read(written[new], scanned=scanned))
 
     def _read(self, written: pl.DataFrame, *, scanned: bool) -> Ints:
         keys = reduced(written, scanned=scanned)
@@ -81,9 +71,8 @@ class Places:
     def tables(self) -> Tables:
         """Return all that is held, but for what `settle` makes of it."""
         tables = prefixed("keys", self._keys.tables())
-        for scanned, (seen, places) in self._seen.items():
-            name = "scanned" if scanned else "ordered"
-            tables |= prefixed(name, seen.tables()) | {f"{name}.places": places}
+        for scanned, seen in self._seen.items():
+            tables |= prefixed("scanned" if scanned else "ordered", seen.tables())
         return tables
 
     def divisions_of(self, ids: Ints) -> Ints:

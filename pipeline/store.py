@@ -414,7 +414,7 @@ class Store:
 
     def _append(self, table: str, frame: pl.DataFrame) -> None:
         if frame.height:
-            with self._registered("added", frame):
+            with self._registered("added", frame, once=True):
                 self._run(f"INSERT INTO {table} BY NAME SELECT * FROM added")
 
     def _write_letters(self, letters: pl.DataFrame, redriven: Sequence[int]) -> pl.DataFrame:
@@ -458,8 +458,9 @@ class Store:
         return _polars(self._connection.sql(query).to_arrow_table())
 
     @contextmanager
-    def _registered(self, name: str, frame: pl.DataFrame) -> Iterator[None]:
-        self._connection.register(name, frame.to_arrow())
+    def _registered(self, name: str, frame: pl.DataFrame, *, once: bool = False) -> Iterator[None]:
+        """Give statements `frame` by `name`. Read `once`, by one statement, it is not laid out anew first."""
+        self._connection.register(name, frame.__arrow_c_stream__() if once else frame.to_arrow())
         try:
             yield
         finally:

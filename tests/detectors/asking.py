@@ -9,6 +9,8 @@ from typing import Any, Final, NamedTuple
 import polars as pl
 
 from detectors import RULES, DeadlineRule, Given, deadline_of
+from detectors._contract import lie_apart
+from detectors._facts import COMPARED
 from schemas.frames import TIME
 
 START: Final = datetime(2026, 11, 1, tzinfo=UTC)
@@ -52,7 +54,9 @@ class Answer(NamedTuple):
 def ask(rule: str, *, as_of: float | None = None, extended_to: float | None = None, **row: Any) -> Answer:
     """Ask `rule`, with its own limit, about a row in which all that is not given is unknown."""
     values = {name: _moment(value) if name in _TIMES else value for name, value in (_ORDINARY | row).items()}
-    frame = pl.DataFrame([values], schema=_SCHEMA)
+    frame = pl.DataFrame([values], schema=_SCHEMA).with_columns(
+        lie_apart(one, other).alias(f"{one}_elsewhere_than_{other}") for one, other in COMPARED
+    )
     limit_hours = RULES[rule].limit_hours
     limit = timedelta(hours=limit_hours) if limit_hours is not None else None
     given = Given(pl.lit(limit, pl.Duration("us")), pl.lit(_moment(extended_to), TIME), pl.lit(_moment(as_of), TIME))

@@ -5,7 +5,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.arrays import ABSENT, NONE, Chains, Index, Keys, SparseChains, Table, Texts
+from pipeline.arrays import ABSENT, NONE, Chains, Index, Keys, Memo, SparseChains, Table, Texts
 
 SMALL = st.integers(0, 12)
 WORDS = st.text("ab\x00é快\U0001f4e6\xff", max_size=4)
@@ -133,3 +133,19 @@ def test_a_narrow_column_becomes_wider_when_it_has_to_hold_more() -> None:
     assert table["other"].dtype == np.int16
     assert table.frame(np.array([0, 2], np.int32)).schema == {"small": pl.Int32(), "other": pl.Int32()}
     assert table.frame(np.array([0, 2], np.int32)).rows() == [(-1, -1), (2**15, 5)]
+
+
+@given(st.lists(st.lists(st.integers(0, 9), max_size=9), max_size=9))
+def test_a_memo_asks_once_until_it_forgets(batches: list[list[int]]) -> None:
+    memo, asked = Memo(5), list[int]()
+    for batch in batches:
+        hashes, before = np.array(batch, np.uint64), len(asked)
+
+        def answer(first: np.ndarray, hashes: np.ndarray = hashes) -> np.ndarray:
+            asked.extend(hashes[first].tolist())
+            return hashes[first].astype(np.int32) * 7
+
+        assert memo.of(hashes, answer).tolist() == [7 * one for one in batch]
+        assert len(set(asked[before:])) == len(asked) - before
+    if len({one for batch in batches for one in batch}) <= 5:
+        assert len(asked) == len(set(asked))
