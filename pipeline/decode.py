@@ -6,8 +6,7 @@ JSON is certainly that of the models; what it does not prove goes to the models.
 """
 
 import hashlib
-import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, get_args
@@ -17,13 +16,16 @@ import polars as pl
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from pipeline.buffers import BUFFER_BYTES_MAX
 from pipeline.formats import OUR_OWN, Formats
-from pipeline.privacy import without_names, without_numbers
+from pipeline.privacy import discreet
+from pipeline.shapes import Layout, Shapes, Slot
 from places.regions import region_code
 from schemas.events import (
     AHEAD_MAX,
     EVENT_TYPES,
     IDENTIFIER_CHARACTERS_MAX,
+    SHIP_WITHIN_HOURS_MAX,
     Address,
     Event,
     ExemptionGranted,
@@ -40,157 +42,137 @@ _TEXTS: Final = ("detail", "place_text", "description", "facility", "reason")
 _PROSE: Final = ("description", "reason")
 """Of these, those in which people are named."""
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The plain messages: a regular subset of JSON in which nothing can be read in two ways. No escapes in keys, no NUL, no lone
-# surrogates, no exponents or long numbers, no deep nesting; each known field has a value that its model accepts.
-# ---------------------------------------------------------------------------------------------------------------------
-
-_SPACE: Final = r"[ \t\r\n]*"
-_LETTER: Final = r'[^"\\\x00-\x1f]'
-_HEX: Final = "[0-9a-fA-F]"
-_CHARACTER: Final = (
-    rf'(?:{_LETTER}|\\["\\/bfnrt]|\\u(?:[1-9a-cefA-CEF]{_HEX}{{3}}|0[1-9a-fA-F]{_HEX}{{2}}|00[1-9a-fA-F]{_HEX}|000[1-9a-fA-F]'
-    rf"|[dD][0-7]{_HEX}{{2}}|[dD][89abAB]{_HEX}{{2}}\\u[dD][c-fC-F]{_HEX}{{2}}))"
-)
-_TEXT: Final = f'"{_CHARACTER}*"'
-_IDENTIFIER: Final = f'"{_CHARACTER}{{1,{IDENTIFIER_CHARACTERS_MAX}}}"'
-_SCALAR: Final = rf"(?:{_TEXT}|-?(?:0|[1-9][0-9]{{0,14}})(?:\.[0-9]{{1,15}})?|true|false|null)"
-# Real days only: a leap day counts as one in the leap years of 2000 to 2099.
-_DAY: Final = (
-    "20(?:[0-9]{2}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
-    "|02-(?:0[1-9]|1[0-9]|2[0-8]))|(?:[02468][048]|[13579][26])-02-29)"
-)
-_CLOCK: Final = "(?:[01][0-9]|2[0-3]):[0-5][0-9]"
-_TIME: Final = rf'"{_DAY}[T ]{_CLOCK}:[0-5][0-9](?:\.[0-9]{{1,9}})?(?:Z|[+-](?:0[0-9]|1[0-4]):[0-5][0-9])"'
-
-
-def _either(words: Iterable[str]) -> str:
-    return f"(?:{'|'.join(words)})"
-
-
-def _list(value: str) -> str:
-    return rf"\[{_SPACE}{value}{_SPACE}(?:,{_SPACE}{value}{_SPACE})*\]"
-
-
-def _object(anything: str, known: Mapping[str, str] | None = None) -> str:
-    """Describe an object whose `known` members have the given values, or null, and all others have `anything`."""
-    known = known or {}
-    members = [
-        f'"{_either(k for k in known if known[k] == value)}":{_SPACE}(?:{value}|null)'
-        for value in dict.fromkeys(known.values())
-    ]
-    member = _either([*members, f'"{_other_than(known)}":{_SPACE}{anything}']) + _SPACE
-    return rf"\{{{_SPACE}(?:{member}(?:,{_SPACE}{member})*)?\}}"
-
-
-def _other_than(words: Collection[str]) -> str:
-    """Describe the keys that are none of `words`, letter by letter: regular expressions have no "not"."""
-    firsts = sorted({word[0] for word in words if word})
-    tails = [first + _other_than([word[1:] for word in words if word.startswith(first)]) for first in firsts]
-    others = f"{_LETTER[:-1]}{''.join(firsts)}]{_LETTER}*"
-    return _either([others, *tails] if "" in words else ["", others, *tails])
-
-
-_DEEPER: Final = _either([_SCALAR, r"\[\]", r"\{\}", _list(_SCALAR), _object(_SCALAR)])
-_ANYTHING: Final = _either([_SCALAR, r"\[\]", r"\{\}", _list(_DEEPER), _object(_DEEPER)])
-
-_VALUES: Final[dict[str, str]] = {
-    **dict.fromkeys(("occurred_at", "received_at", "extended_to"), _TIME),
-    **dict.fromkeys(("event_id", "order_id", "platform", "merchant_id", "carrier", "waybill_no"), _IDENTIFIER),
-    **dict.fromkeys(("new_carrier", "new_waybill_no", "category", "aftersale_id"), _IDENTIFIER),
-    **dict.fromkeys(("description", "reason"), _TEXT),
-    "amount": r'"[0-9]{1,20}(?:\.[0-9]{1,19})?"',
-    "ship_within_hours": "(?:[1-9][0-9]{0,2}|1[0-9]{3}|20[0-9]{2}|21[0-5][0-9]|2160)",
-    **dict.fromkeys(("rules", "products"), _list(rf'"[!#-\[\]-~]{{1,{IDENTIFIER_CHARACTERS_MAX}}}"')),
-    **{name: _object(_SCALAR, dict.fromkeys(part.model_fields, _TEXT)) for name, part in _PARTS.items()},
-}
-"""The JSON values of each field that its model certainly accepts; all of them are null to the columns where JSON says so."""
-
-_EXEMPTION_OF_MANY: Final = ("region", "applies_from", "applies_until")
-"""Fields of exemptions whose meaning a pattern cannot check: where one is given, the model is asked."""
-
-
-def _value(kind: str, field: str, info: FieldInfo) -> str:
-    """Describe the JSON values of a field that its model certainly accepts: `_VALUES`, or the words it may be."""
-    if kind == "exemption_granted" and field in _EXEMPTION_OF_MANY:
-        return "null"
-    for choice in (info.annotation, *get_args(info.annotation)):
-        if isinstance(choice, type) and issubclass(choice, StrEnum):
-            return f'"{_either(choice)}"'
-    return f'"{kind}"' if field == "type" else _VALUES[field]
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Plain messages in columns: one pattern and one query for each type of event, derived from its model.
-# ---------------------------------------------------------------------------------------------------------------------
-
 _UNHASHED: Final = pl.Schema({_HASHES.get(name, name): dtype for name, dtype in EVENTS.items()})
 """`EVENTS` with `name` and `phone` as they were given."""
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The plain messages: what a field must be like in columns, so that its model certainly accepts it.
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _is_identifier(value: pl.Expr) -> pl.Expr:
+    return value.str.len_bytes().is_between(1, IDENTIFIER_CHARACTERS_MAX)
+
+
+_CHECKS: Final[dict[str, Callable[[pl.Expr], pl.Expr] | None]] = {
+    **dict.fromkeys(("occurred_at", "received_at", "extended_to"), None),
+    **dict.fromkeys(("event_id", "order_id", "platform", "merchant_id", "carrier", "waybill_no"), _is_identifier),
+    **dict.fromkeys(("new_carrier", "new_waybill_no", "category", "aftersale_id"), _is_identifier),
+    **dict.fromkeys(("description", "reason"), None),
+    "amount": lambda value: value.str.contains(r"^[0-9]{1,20}(?:\.[0-9]{1,19})?$"),
+    "ship_within_hours": lambda value: value.is_between(1, SHIP_WITHIN_HOURS_MAX),
+    **dict.fromkeys(("rules", "products"), lambda value: value.list.eval(_is_identifier(pl.element())).list.all()),
+}
+"""What a value of the right type must fulfil, unless it is null."""
+
+_RECEIVED: Final = ("received_at", "recorded_at", "occurred_at")
+"""When the platform learned of an event: the first of these that is given."""
+
+_EXEMPTION_OF_MANY: Final = ("region", "applies_from", "applies_until")
+"""Fields of exemptions whose meaning columns cannot check: where one is given, the model is asked."""
+
+
+def _check(field: str, info: FieldInfo) -> Callable[[pl.Expr], pl.Expr] | None:
+    """Say what the values of a field must fulfil: be words of its kind, or what `_CHECKS` asks."""
+    for choice in (info.annotation, *get_args(info.annotation)):
+        if isinstance(choice, type) and issubclass(choice, StrEnum):
+            return lambda value: value.is_in(list(choice))
+    return _CHECKS[field]
+
+
+def _given(text: pl.Expr) -> pl.Expr:
+    """Read an empty text as none."""
+    return pl.when(text != "").then(text)
 
 
 def _column(field: str) -> str:
     return "place_text" if field == "text" else field
 
 
-def _json_type(field: str) -> Any:
-    if field in _PARTS:
-        return dict.fromkeys(_PARTS[field].model_fields, "VARCHAR")
-    types: dict[pl.DataType, Any] = {TIME: "TIMESTAMPTZ", pl.Int32(): "INTEGER", pl.List(pl.String): ["VARCHAR"]}
-    return types.get(_UNHASHED[field], "VARCHAR")
-
-
-_STRUCTURE: Final = {field: _json_type(field) for model in EVENT_TYPES.values() for field in model.model_fields}
-_READING: Final = f"SELECT *, unnest(from_json(text, '{json.dumps(_STRUCTURE)}')) FROM plain"  # noqa: S608 (our own names)
-"""Query from `plain` to a column for each field that any model has; null where a value is not of its type."""
-
-
 class _Form:
-    """What is plain for one type of event, and how to read it.
+    """What is plain for one type of event, derived from its model.
 
     Attributes:
         kind: The `type` of the events.
-        pattern: Matches a message whose every field is certainly valid by itself.
-        known_key: Matches each key that has the name of a field of the model, or of one of its parts.
-        twice: Query for those `row` of `plain` in which a key occurs twice.
-        present: Expression for the number of fields that are there and not null.
-        columns: Expressions from the model's fields to the columns of `_UNHASHED`.
-        complete: Expression on those columns: every required field is there.
     """
 
     def __init__(self, kind: str, model: type[BaseModel]) -> None:
         self.kind = kind
-        fields = model.model_fields
-        parts = {field: list(_PARTS[field].model_fields) for field in fields if field in _PARTS}
-        values = {field: _value(kind, field, info) for field, info in fields.items()}
-        self.pattern = f"^{_SPACE}{_object(_ANYTHING, values)}{_SPACE}$"
-
-        objects = ["$", *(f"$.{field}" for field in parts)]
-        self.twice = f"""
-            SELECT row FROM plain
-            WHERE len(list_filter(json_keys(text, {objects}), lambda k: len(k) <> len(list_distinct(k)))) > 0
-        """  # noqa: S608 (made of names in our own models)
-
-        inner = {field: {_column(name): pl.col(field).struct.field(name) for name in parts[field]} for field in parts}
-        names = {*fields, *(name for part in parts.values() for name in part)}
-        self.known_key = f'"{_either(sorted(names))}":'
-        given = [pl.col(field) for field in fields] + [path for paths in inner.values() for path in paths.values()]
-        self.present = pl.sum_horizontal(path.is_not_null() for path in given)
-        flat = {field: pl.col(field) for field in fields if field not in parts}
-        for paths in inner.values():
-            flat |= paths
-        self.names = list(flat)
-        self.columns = [
-            (pl.when(path != "").then(path) if _UNHASHED[name] == pl.String else path).alias(name)
-            for name, path in flat.items()
-        ]
-        self.complete = pl.all_horizontal(
-            pl.any_horizontal(pl.col(list(inner.get(field, [field]))).is_not_null())
+        self._refused = _EXEMPTION_OF_MANY if kind == "exemption_granted" else ()
+        fields = {name: info for name, info in model.model_fields.items() if name != "type"}
+        self._members = {
+            field: {name: _column(name) for name in _PARTS[field].model_fields} if field in _PARTS else {"": field}
+            for field in fields
+        }
+        checks = {name: _check(name, info) for name, info in fields.items() if name not in {*_PARTS, *self._refused}}
+        self._checks = {name: check(pl.col(name)) for name, check in checks.items() if check}
+        self._required = [
+            list(self._members[field].values())
             for field, info in fields.items()
             if info.is_required() or (kind, field) == ("exemption_granted", "order_id")
+        ]
+
+    def lay_out(self, told: Mapping[str, Any]) -> Layout | None:
+        """Find the columns of `_UNHASHED` in an object, see `LayOut`."""
+        layout = Layout({}, {}, {}, {})
+        for field, columns in self._members.items():
+            given = told.get(field)
+            if given is None:
+                continue
+            values = given if field in _PARTS else {"": given}
+            if field in self._refused or not isinstance(values, dict):
+                return None
+            for name, column in columns.items():
+                value = values.get(name)
+                if value is not None and not _put(layout, column, value):
+                    return None
+        return layout
+
+    def checked(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Leave out rows that are not certainly valid, and arrange the rest: `row` and columns of `_UNHASHED`.
+
+        Args:
+            rows: `row`, `recorded_at`, and what was given, each of its type.
+        """
+        given = [[name for name in names if name in rows.columns] for names in self._required]
+        if not all(given):
+            return rows.select("row").clear()
+        texts = [name for name, dtype in rows.schema.items() if dtype == pl.String and name not in self._checks]
+        rows = rows.with_columns(
+            *(_given(pl.col(name)) for name in texts if (rows[name] == "").any()),
+            received_at=pl.coalesce(name for name in _RECEIVED if name in rows.columns),
         )
+        valid = rows.select(
+            pl.all_horizontal(
+                pl.col("occurred_at") - pl.col("received_at") <= AHEAD_MAX,
+                *(pl.any_horizontal(pl.col(names).is_not_null()) for names in given),
+                *(check.fill_null(value=True) for name, check in self._checks.items() if name in rows.columns),
+            )
+        ).to_series()
+        rows = rows if valid.all() else rows.filter(valid)
+        return rows.drop("recorded_at").with_columns(type=pl.lit(self.kind))
 
 
-_FORMS: Final = [_Form(kind, model) for kind, model in EVENT_TYPES.items()]
+def _put(layout: Layout, column: str, value: object) -> bool:
+    """Add a column to a layout, if the value is what such a column is made of."""
+    dtype = _UNHASHED[column]
+    if isinstance(dtype, pl.List):
+        if not isinstance(value, list) or not value or not all(isinstance(item, Slot) for item in value):
+            return False
+        layout.lists[column] = value
+        return not any(item.is_number for item in value)
+    if not isinstance(value, Slot):
+        return False
+    columns = {TIME: layout.times, pl.Int32(): layout.integers}.get(dtype, layout.texts)
+    columns[column] = value
+    return value.is_number == (dtype == pl.Int32)
+
+
+_FORMS: Final = {kind: _Form(kind, model) for kind, model in EVENT_TYPES.items()}
+
+
+def _lay_out(kind: str, told: Mapping[str, Any]) -> Layout | None:
+    return _FORMS[kind].lay_out(told) if kind in _FORMS else None
 
 
 def to_row(event: Event) -> dict[str, Any]:
@@ -217,8 +199,7 @@ def to_row(event: Event) -> dict[str, Any]:
 
 def _normalised(name: str) -> pl.Expr:
     """Reduce a name or a number to what makes it the same: no white space, punctuation or full-width forms."""
-    plain = pl.col(name).str.normalize("NFKC").str.replace_all(r"[^\p{L}\p{M}\p{N}]", "")
-    return pl.when(plain != "").then(plain).alias(name)
+    return _given(pl.col(name).str.normalize("NFKC").str.replace_all(r"[^\p{L}\p{M}\p{N}]", "")).alias(name)
 
 
 _HMAC_BLOCK_BYTES: Final = 64
@@ -258,11 +239,10 @@ class Decoder:
     def __init__(self, hash_key: bytes, formats: Formats = OUR_OWN) -> None:
         self.handed_over = self.silent = 0
         self._formats = formats
-        # One thread: a batch is one Arrow chunk, so that a second would have no work, and rows come out in the order they went in.
+        self._shapes = Shapes(_lay_out)
+        # One thread: the names of a batch are one Arrow chunk, and rows come out in the order they went in.
         self._database = duckdb.connect(config={"threads": 1})
-        self._database.execute(
-            "SET TimeZone = 'UTC'; SET arrow_output_version = '1.5'; SET produce_arrow_string_view = true"
-        )
+        self._database.execute("SET arrow_output_version = '1.5'; SET produce_arrow_string_view = true")
         key = hashlib.sha256(hash_key).digest() if len(hash_key) > _HMAC_BLOCK_BYTES else hash_key
         inner, outer = (bytes(byte ^ pad for byte in key.ljust(_HMAC_BLOCK_BYTES, b"\0")) for pad in (0x36, 0x5C))
         # Variables, not literals: a query that fails is quoted in the message.
@@ -286,10 +266,9 @@ class Decoder:
         self.handed_over += len(rest)
         self.silent += told.silent
         assert len(rows) + len(told.telling) + len(told.letters) + told.silent == len(records)
-        slow = told.events
-        events = pl.concat(
-            [pl.DataFrame(schema=EVENTS), *map(self._discreet, filter(len, [*fast, slow]))], how="diagonal"
-        )
+        hashed = [self._hashed(frame) for frame in (*fast, told.events) if len(frame)]
+        events = pl.concat([pl.DataFrame(schema=EVENTS), *hashed], how="diagonal")
+        events = events.with_columns(discreet(events[name], prose=name in _PROSE) for name in _TEXTS)
         if until is not None:
             events = events.filter(pl.col("received_at") <= until)
         return Decoded(events, told.letters)
@@ -297,43 +276,31 @@ class Decoder:
     def _vouched(self, records: pl.DataFrame) -> list[pl.DataFrame]:
         """Read in columns what certainly is valid: for each type `row` and its columns of `_UNHASHED`."""
         texts = _texts(records.filter(pl.col("value").bin.size() <= _VOUCHED_BYTES_MAX))
-        plain = []
-        for number, form in enumerate(_FORMS):
-            matches = texts["text"].str.contains(form.pattern)
-            plain.append(texts.filter(matches).with_columns(form=pl.lit(number, pl.Int8)))
-            texts = texts.filter(~matches)
-        rows = self._sql(_READING, pl.concat(plain))
-        return [self._checked(_FORMS[number], rows.filter(form=number)) for number in rows["form"].unique()]
+        frames = []
+        for part in _parts(texts):
+            for cut in self._shapes.cut(part["text"]):
+                rows = part.select("row", "recorded_at")[cut.rows]
+                frames.append(_FORMS[cut.type].checked(rows.hstack(cut.columns)))
+        return frames
 
-    def _checked(self, form: _Form, rows: pl.DataFrame) -> pl.DataFrame:
-        """Leave out messages with a fault that a pattern cannot see, and arrange the rest."""
-        # With as many keys as fields present, none occurs twice. The first count is cheap and may be too high: of unknown
-        # fields, and of `\":` in texts. The second takes known names only. After it, nulls remain, and what is really wrong.
-        suspects = rows.select("row", "text", present=form.present)
-        suspects = suspects.filter(pl.col("text").str.count_matches('":', literal=True) != pl.col("present"))
-        suspects = suspects.filter(pl.col("text").str.count_matches(form.known_key) != pl.col("present"))
-        if len(suspects):
-            rows = rows.join(self._sql(form.twice, suspects), on="row", how="anti")
-        return (
-            rows.with_columns(form.columns)
-            .with_columns(pl.coalesce("received_at", "recorded_at", "occurred_at"))
-            .filter(form.complete, pl.col("occurred_at") - pl.col("received_at") <= AHEAD_MAX)
-            .select("row", *form.names)
-        )
-
-    def _discreet(self, events: pl.DataFrame) -> pl.DataFrame:
-        """Hash names and phones, and hide both in free text: columns of `_UNHASHED` to those of `EVENTS`."""
-        events = events.with_columns(without_numbers(events[name]) for name in _TEXTS if name in events.columns)
-        events = events.with_columns(without_names(events[name]) for name in _PROSE if name in events.columns)
-        if "name" in events.columns:
-            plain = events.select(_normalised("name"), _normalised("phone"))
-            events = events.with_columns(self._sql(_HASHING, plain))  # in the same order
+    def _hashed(self, events: pl.DataFrame) -> pl.DataFrame:
+        """Hash names and phones: columns of `_UNHASHED` to those of `EVENTS`."""
+        names = [name for name in _HASHES.values() if name in events.columns]
+        if names:
+            plain = events.select(
+                _normalised(name) if name in names else pl.lit(None, pl.String).alias(name) for name in _HASHES.values()
+            )
+            self._database.register("plain", plain.to_arrow(compat_level=pl.CompatLevel.newest()))
+            events = events.with_columns(self._database.sql(_HASHING).pl())  # in the same order
         return events.select(name for name in EVENTS if name in events.columns)
 
-    def _sql(self, query: str, plain: pl.DataFrame) -> pl.DataFrame:
-        self._database.register("plain", plain.to_arrow(compat_level=pl.CompatLevel.newest()))
-        frame: pl.DataFrame = self._database.sql(query).pl()
-        return frame
+
+def _parts(texts: pl.DataFrame) -> list[pl.DataFrame]:
+    """Part messages so that each part has room in a buffer."""
+    parts = texts.with_columns(part=pl.col("text").str.len_bytes().cum_sum() // BUFFER_BYTES_MAX)
+    if parts["part"].max() in {None, 0}:
+        return [texts] if len(texts) else []
+    return parts.partition_by("part", include_key=False)
 
 
 def _texts(records: pl.DataFrame) -> pl.DataFrame:

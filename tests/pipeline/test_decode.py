@@ -322,7 +322,7 @@ def test_ordinary_messages_of_every_type_are_read_in_columns() -> None:
     decoder = Decoder(KEY)
     events, letters = decoder.decode(records(ORDINARY))
     assert (len(events), len(letters), decoder.handed_over) == (len(ORDINARY), 0, 0)
-    assert set(events["type"]) == set(EVENT_TYPES) == {form.kind for form in _FORMS}
+    assert set(events["type"]) == set(EVENT_TYPES) == set(_FORMS)
     check(ORDINARY)
 
 
