@@ -33,7 +33,8 @@ _SHOWN: Final = np.array(
 ).view(np.complex128)[:, 0]
 """By length: masks for the bytes that belong to the text."""
 _PAD_BYTES: Final = 64
-"""Zeros before and behind the messages, so that bytes can be read around every position."""
+"""How much stands before and behind the messages, so that bytes can be read around every position."""
+_PADDING: Final = pl.Series(["." * _PAD_BYTES])
 NOWHERE: Final = _PAD_BYTES
 """A position at which there is something to read, whatever it is."""
 
@@ -47,20 +48,19 @@ class Messages:
     """Messages behind one another, with the quotes that are not escaped.
 
     Attributes:
-        data: The messages, between zeros.
+        data: The messages, and something before and behind them.
         quotes: How many quotes each message has.
         escaped: Whether there is a backslash in any of them.
         spoilt: Which have a control character within a text.
     """
 
     def __init__(self, values: pl.Series) -> None:
-        _, offsets, data = (array := values.to_arrow(compat_level=pl.CompatLevel.oldest())).buffers()
-        ends = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
-        self.data = np.zeros(ends[-1] - ends[0] + 2 * _PAD_BYTES, np.uint8)
-        self.data[_PAD_BYTES:-_PAD_BYTES] = np.frombuffer(data or b"", np.uint8)[ends[0] : ends[-1]]
+        padded = pl.concat([_PADDING, values, _PADDING]).to_arrow(compat_level=pl.CompatLevel.oldest())
+        _, ends, data = padded.buffers()
+        self._ends = np.frombuffer(ends, np.int64)[1:-1].astype(np.int32)
+        self.data = np.frombuffer(data, np.uint8, self._ends[-1] + _PAD_BYTES)
         # A type as wide as the width, of which nothing but its bits is used.
-        self._wide = np.ndarray(len(self.data) - WIDTH + 1, np.complex128, self.data.data, strides=(1,))
-        self._ends = (ends - ends[0] + _PAD_BYTES).astype(np.int32)
+        self._wide = np.ndarray(len(self.data) - WIDTH + 1, np.complex128, data, strides=(1,))
         self._quotes = self._found(np.equal, '"')
         backslashes = self._found(np.equal, "\\")
         self.escaped = len(backslashes) > 0
@@ -76,19 +76,13 @@ class Messages:
 
     def _found(self, test: np.ufunc, byte: str) -> Ints:
         """Find bytes in the messages."""
-        messages = self.data[_PAD_BYTES:-_PAD_BYTES]
         hits = np.empty(_BLOCK_BYTES, np.bool_)
-        found = np.empty(len(messages), np.int32)
-        count = 0
-        for start in range(0, len(messages), _BLOCK_BYTES):
-            block = messages[start : start + _BLOCK_BYTES]
+        found = [np.empty(0, np.int32)]
+        for start in range(_PAD_BYTES, len(self.data) - _PAD_BYTES, _BLOCK_BYTES):
+            block = self.data[start : min(start + _BLOCK_BYTES, len(self.data) - _PAD_BYTES)]
             if test(block, ord(byte), out=hits[: len(block)]).any():
-                places = np.flatnonzero(hits[: len(block)])
-                within = found[count : count + len(places)]
-                within[:] = places
-                within += np.int32(start + _PAD_BYTES)
-                count += len(places)
-        return found[:count]
+                found.append(np.flatnonzero(hits[: len(block)]).astype(np.int32) + np.int32(start))
+        return np.concatenate(found)
 
     def marks(self, numbers: Ints, rows: Rows, quotes: int) -> Ints:
         """Find the quotes `numbers` (one dimension) of `rows` (the other), all of which have as many `quotes`, at least one.

@@ -12,7 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from pipeline.decode import _FORMS, _PARTS, Decoded, Decoder, to_row
+from pipeline.decode import Decoded, Decoder, to_row
+from pipeline.forms import FORMS, PARTS
 from schemas.events import (
     EVENT_TYPES,
     AftersaleAnswer,
@@ -119,7 +120,7 @@ VALUES: dict[str, list[Any]] = {
     "kind": [*AftersaleKind, *ReplacementKind, "Resend", "x"],
     "answer": [*AftersaleAnswer, "maybe"],
     **dict.fromkeys(("description", "reason"), TEXTS),
-    **{name: [{field: text} for field in part.model_fields for text in TEXTS] for name, part in _PARTS.items()},
+    **{name: [{field: text} for field in part.model_fields for text in TEXTS] for name, part in PARTS.items()},
 }  # fmt: skip
 
 
@@ -153,12 +154,12 @@ anything = st.recursive(
 
 
 def part(name: str) -> st.SearchStrategy[Any]:
-    known = {field: texts | st.none() for field in _PARTS[name].model_fields}
+    known = {field: texts | st.none() for field in PARTS[name].model_fields}
     return st.fixed_dictionaries({}, optional=known | {"extra": anything}) | st.none()
 
 
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
-    field: part(field) if field in _PARTS else st.just(values[0]) | st.sampled_from(values)
+    field: part(field) if field in PARTS else st.just(values[0]) | st.sampled_from(values)
     for field, values in VALUES.items()
 }
 
@@ -322,7 +323,7 @@ def test_ordinary_messages_of_every_type_are_read_in_columns() -> None:
     decoder = Decoder(KEY)
     events, letters = decoder.decode(records(ORDINARY))
     assert (len(events), len(letters), decoder.handed_over) == (len(ORDINARY), 0, 0)
-    assert set(events["type"]) == set(EVENT_TYPES) == set(_FORMS)
+    assert set(events["type"]) == set(EVENT_TYPES) == set(FORMS)
     check(ORDINARY)
 
 
