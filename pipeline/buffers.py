@@ -23,7 +23,7 @@ WIDTH: Final = 16
 """How many bytes `Messages.read` reads at once."""
 
 _BLOCK_BYTES: Final = 256 << 10
-_BLOCK_ROWS: Final = 8192
+_BLOCK_ROWS: Final = 16_384
 _INLINE_BYTES: Final = 12
 """Arrow's views of texts have 16 bytes: four for the length, and twelve for the text itself, if it is not longer."""
 _LENGTH_BYTES: Final = WIDTH - _INLINE_BYTES
@@ -39,9 +39,10 @@ NOWHERE: Final = _PAD_BYTES
 """A position at which there is something to read, whatever it is."""
 
 
-def blocks(count: int) -> Iterator[slice]:
-    """Cut so many rows into blocks."""
-    return (slice(start, min(start + _BLOCK_ROWS, count)) for start in range(0, count, _BLOCK_ROWS))
+def blocks(count: int, columns: int = 1) -> Iterator[slice]:
+    """Cut so many rows into blocks, such that as many columns of one have room in the cache."""
+    size = max(1, _BLOCK_ROWS // columns)
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))
 
 
 class Messages:

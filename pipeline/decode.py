@@ -120,9 +120,8 @@ class Decoder:
         self.handed_over += len(rest)
         self.silent += told.silent
         assert len(rows) + len(told.telling) + len(told.letters) + told.silent == len(records)
-        hashed = [self._hashed(frame) for frame in (*fast, told.events) if len(frame)]
-        events = pl.concat([pl.DataFrame(schema=EVENTS), *hashed], how="diagonal")
-        events = events.with_columns(discreet(events[name], prose=name in _PROSE) for name in _TEXTS)
+        plain = pl.concat([pl.DataFrame(schema=UNHASHED), *fast, told.events], how="diagonal")
+        events = self._discreet(plain)
         if until is not None:
             events = events.filter(pl.col("received_at") <= until)
         return Decoded(events, told.letters)
@@ -139,16 +138,20 @@ class Decoder:
                 frames.append(FORMS[cut.type].checked(rows.hstack(cut.columns)))
         return frames
 
-    def _hashed(self, events: pl.DataFrame) -> pl.DataFrame:
-        """Hash names and phones: columns of `UNHASHED` to those of `EVENTS`."""
-        names = [name for name in HASHES.values() if name in events.columns]
-        if names:
-            plain = events.select(
-                _normalised(name) if name in names else pl.lit(None, pl.String).alias(name) for name in HASHES.values()
-            )
-            self._database.register("plain", plain.to_arrow(compat_level=pl.CompatLevel.newest()))
-            events = events.with_columns(self._database.sql(_HASHING).pl())  # in the same order
-        return events.select(name for name in EVENTS if name in events.columns)
+    def _discreet(self, events: pl.DataFrame) -> pl.DataFrame:
+        """Hash names and phones, and hide both in free text: `UNHASHED` to `EVENTS`."""
+        named = events.select(pl.any_horizontal(pl.col(*HASHES.values()).is_not_null()).arg_true()).to_series()
+        plain = events.select(HASHES.values())[named].select(map(_normalised, HASHES.values()))
+        self._database.register("plain", plain.to_arrow(compat_level=pl.CompatLevel.newest()))
+        hashes = self._database.sql(_HASHING).pl()  # in the same order
+        found = {
+            **{
+                name: pl.repeat(None, len(events), dtype=pl.String(), eager=True).scatter(named, hashes[name])
+                for name in HASHES
+            },
+            **{name: discreet(events[name], prose=name in _PROSE) for name in _TEXTS},
+        }
+        return events.with_columns(**found).select(EVENTS.names())
 
 
 def _parts(texts: pl.DataFrame) -> list[pl.DataFrame]:

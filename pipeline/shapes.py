@@ -127,7 +127,7 @@ class _Shape:
         """Tell which of `rows`, which have as many quotes, are of this shape; and of these, where all its points are."""
         good = np.empty(len(rows), np.bool_)
         points = []
-        for block in blocks(len(rows)):
+        for block in blocks(len(rows), len(self._starts)):
             found, where = self._found(messages, rows[block])
             good[block] = False
             good[block][found] = True
