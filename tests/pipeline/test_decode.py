@@ -465,3 +465,12 @@ def test_mobile_numbers_are_masked_in_every_free_text_on_both_paths(text: str, m
 def test_both_paths_give_the_same_frame() -> None:
     slow = [value.rstrip()[:-1] + b', "x": NaN}' for value in ORDINARY]
     assert_frame_equal(decode(*ORDINARY).events, decode(*slow).events, check_row_order=False)
+
+
+def test_what_only_one_value_of_a_known_shape_spoils_is_seen() -> None:
+    good = scan(received_at="2026-11-11T12:00:00.123456789+08:00", x="y")
+    times = ["12:00:00.12a4567", "12:00:00.12345678a", "24:00:00", "12:00:60", "12:60:00", "12:00:00.", "12:00:00x5"]
+    spoilt = [good.replace(b"12:00:00.123456789", time.encode()) for time in times]
+    spoilt += [good.replace(b"789+08:00", zone) for zone in (b"789+24:00", b"789+08:60", b"789*08:00")]
+    spoilt += [good.replace(b'"y"', value) for value in (b'"\\\\"', b'"\\\\\\"', b'"\\"', b'"\\\\\\\\"')]
+    check([good, good, *spoilt])
