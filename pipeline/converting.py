@@ -11,6 +11,7 @@ from pipeline.documents import open_files
 from pipeline.files import FileReader
 from pipeline.formats import Formats
 from pipeline.privacy import without_names, without_numbers
+from pipeline.tables import with_values
 from schemas.carriers import Reading
 from schemas.events import Event, RejectedError, Scan
 from schemas.settings import Settings
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 def payloads_of(reader: FileReader) -> Iterator[Payload]:
     """The messages of a file, each with its line, row or item."""
     while (batch := reader.read()) is not None:
-        for value, position in batch.records.select("value", "position").iter_rows():
+        for value, position in with_values(batch.records).select("value", "position").iter_rows():
             yield Payload(f"{reader.name}:{position}", value or b"")
 
 

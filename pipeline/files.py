@@ -4,12 +4,11 @@ Lines are found with numpy in chunks of a few megabytes and handed over as views
 more than the memory traffic. What a line means is not looked at here.
 """
 
-import json
 import os
 import sys
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, Protocol
@@ -21,9 +20,9 @@ import pyarrow.parquet as pq
 import zstandard
 from crc32c import crc32c
 from numpy.typing import NDArray
-from polars.datatypes import DataTypeClass
 
 from pipeline.store import Offset
+from pipeline.tables import GIVEN, json_rows
 from schemas.frames import RECORDS, TIME
 
 BATCH_RECORDS_MAX: Final = 65_536
@@ -56,7 +55,8 @@ class FileSourceError(Exception):
 class FileBatch(NamedTuple):
     """The next records of a file.
 
-    `records` has the columns of `RECORDS`, in the file's order; it is empty when there was nothing but blank lines.
+    `records` has the columns of `RECORDS`, in the file's order; it is empty when there was nothing but blank lines. Tables of
+    events have a column `GIVEN` instead of values, see `pipeline.tables`.
     `offset` is where to go on after them: how many lines (NDJSON, blank ones counted) or rows (Parquet) have been read.
     """
 
@@ -442,7 +442,7 @@ class ParquetReader(FileReader):
     """Rows of a Parquet file, in their order.
 
     Two shapes are understood: a column `value` that holds each event as JSON (a dump of a topic), or columns named like the
-    fields of events, from which the JSON is made. The offset's checksum is that of the file's footer.
+    fields of events, which are handed over as they are. The offset's checksum is that of the file's footer.
     """
 
     def __init__(self, name: str, batch_records_max: int = BATCH_RECORDS_MAX) -> None:
@@ -452,7 +452,7 @@ class ParquetReader(FileReader):
         with self._damage():
             self._file = pq.ParquetFile(name)
             self._rows = self._file.metadata.num_rows
-            self._encode = _encoder(name, self._file.schema_arrow)
+            self._reading = _reading(name, self._file.schema_arrow)
         packed = sum(self._file.metadata.row_group(i).total_byte_size for i in range(self._file.num_row_groups))
         self._bytes_per_row = self.size / max(self._rows, 1)
         self._batch_rows = max(1, min(batch_records_max, BATCH_BYTES_MAX * self._rows // max(packed, 1)))
@@ -468,11 +468,17 @@ class ParquetReader(FileReader):
             if batch is None:
                 self._file.close()
                 return None
-            values = self._encode(batch)
+            values = self._reading(batch)
         rows = np.arange(self._row, self._row + len(values))
         self._row += len(values)
         self.bytes_read = round(self._row * self._bytes_per_row)
-        return FileBatch(_frame(values, self.name, rows), Offset(self._row, self._checksum))
+        # Without JSON, `value` is null, and made of what was given only where it is needed.
+        records = _frame(
+            values if values.name == "value" else pl.repeat(None, len(rows), dtype=pl.Binary(), eager=True),
+            self.name,
+            rows,
+        )
+        return FileBatch(records.with_columns(values), Offset(self._row, self._checksum))
 
     def close(self) -> None:
         """See `FileReader.close`."""
@@ -517,17 +523,26 @@ def _footer(name: str) -> bytes:
         return file.read()
 
 
-def _encoder(name: str, schema: pa.Schema) -> Callable[[pa.RecordBatch], pl.Series]:
-    """Return how a batch of this file becomes JSON, one value per row."""
+def _reading(name: str, schema: pa.Schema) -> Callable[[pa.RecordBatch], pl.Series]:
+    """Return how a batch of this file becomes a column of records: `value`, or `GIVEN`."""
     if "type" in schema.names:
         in_utc = pa.schema([field.with_type(_in_utc(field.type)) for field in schema])
-        return lambda batch: _json_rows(pl.DataFrame(batch.cast(in_utc)))
+        return lambda batch: _given(batch.cast(in_utc))
     if "value" in schema.names:
         return lambda batch: pl.Series("value", batch.column("value")).cast(pl.Binary())
     raise FileSourceError(
         f"{name}: neither a column `value` with the events as JSON, nor a column `type` and further ones named like their "
         f"fields; found {', '.join(schema.names[:10]) or 'no column'}"
     )
+
+
+def _given(batch: pa.RecordBatch) -> pl.Series:
+    """Hand rows over as they are; as JSON if a text is not UTF-8, which only the reader of JSON can tell of a row."""
+    try:
+        batch.validate(full=True)
+    except pa.ArrowInvalid:
+        return json_rows(pl.DataFrame(batch))
+    return pl.DataFrame(batch).to_struct(GIVEN)
 
 
 def _in_utc(kind: pa.DataType) -> pa.DataType:
@@ -537,34 +552,3 @@ def _in_utc(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_struct(kind):
         return pa.struct([field.with_type(_in_utc(field.type)) for field in kind])
     return kind
-
-
-def _json_rows(frame: pl.DataFrame) -> pl.Series:
-    """Write each row as a JSON object, without its nulls."""
-    text = _json_object([pl.col(name) for name in frame.columns], frame.schema)
-    return frame.select(value=text).to_series().cast(pl.Binary())
-
-
-def _json_object(fields: Sequence[pl.Expr], kinds: Mapping[str, DataTypeClass | pl.DataType]) -> pl.Expr:
-    members = [
-        (pl.lit(json.dumps(name) + ":") + _json(field, kind))
-        for field, (name, kind) in zip(fields, kinds.items(), strict=True)
-    ]
-    return pl.concat_str(pl.lit("{"), pl.concat_str(members, separator=",", ignore_nulls=True), pl.lit("}"))
-
-
-def _json(value: pl.Expr, kind: DataTypeClass | pl.DataType) -> pl.Expr:
-    """Write a value as JSON; null stays null.
-
-    Decimals become strings, as `amount` is one. A time keeps its offset, or the lack of one.
-    """
-    if isinstance(kind, pl.Struct):
-        fields = dict(kind)
-        text = _json_object([value.struct.field(name) for name in fields], fields)
-        return pl.when(value.is_not_null()).then(text)
-    if isinstance(kind, pl.Datetime):
-        value = value.dt.strftime("%Y-%m-%dT%H:%M:%S%.f" + ("%:z" if kind.time_zone else ""))
-    elif isinstance(kind, (pl.Binary, pl.Categorical, pl.Enum)):
-        value = value.cast(pl.String())
-    wrapped = pl.struct(value.alias("v")).struct.json_encode()
-    return pl.when(value.is_not_null()).then(wrapped.str.strip_prefix('{"v":').str.head(-1))

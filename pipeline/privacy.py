@@ -101,6 +101,18 @@ _PEOPLE: Final = _Change.of(_NAMES, HIDDEN)
 _TELEPHONES: Final = _Change.of(_NUMBERS, "****")
 
 
+def discreet(texts: pl.Series, *, prose: bool) -> pl.Series:
+    """The same texts with numbers hidden and, in prose, names too. Each distinct text is looked at once: most come in numbers."""
+    distinct = texts.unique()
+    sought = f"{_TELEPHONES.pattern}|{_PEOPLE.pattern}" if prose else _TELEPHONES.pattern
+    found = distinct.filter(distinct.str.contains(sought))
+    if not len(found):
+        return texts
+    hidden = without_names(without_numbers(found)) if prose else without_numbers(found)
+    rows = texts.is_in(found.implode()).arg_true()
+    return texts.clone().scatter(rows, texts.gather(rows).replace_strict(found, hidden))
+
+
 def without_numbers(texts: pl.Series) -> pl.Series:
     """The same texts with telephone numbers hidden but for their ends: 138****5678, 0571****5678."""
     return _replaced(texts, _TELEPHONES)
@@ -113,10 +125,9 @@ def without_names(texts: pl.Series) -> pl.Series:
 
 def _replaced(texts: pl.Series, change: _Change) -> pl.Series:
     """Make a change in those texts that need it: looking costs a tenth of replacing."""
-    found = texts.str.contains(change.pattern).arg_true()
-    if not len(found):
-        return texts
-    hidden = texts.gather(found)
+    texts = texts.clone()  # of which rows will be changed
     for _ in range(2):  # neighbours share what is between them, so one pass takes every other one
-        hidden = hidden.str.replace_all(change.pattern, change.shown)
-    return texts.scatter(found, hidden)
+        found = texts.str.contains(change.pattern).arg_true()
+        if len(found):
+            texts.scatter(found, texts.gather(found).str.replace_all(change.pattern, change.shown))
+    return texts

@@ -22,6 +22,7 @@ from pipeline import files
 from pipeline.documents import open_files
 from pipeline.files import FileReader, FileSourceError, open_readers
 from pipeline.store import Offset
+from pipeline.tables import with_values
 from schemas.frames import RECORDS
 
 
@@ -47,10 +48,10 @@ def read_all(reader: FileReader) -> list[tuple[int, bytes]]:
     """The (position, value) of all records."""
     found = []
     while (batch := reader.read()) is not None:
-        assert batch.records.schema == RECORDS
+        assert with_values(batch.records).schema == RECORDS
         assert batch.records["source"].unique().to_list() in ([], [reader.name])
         assert batch.records["recorded_at"].null_count() == len(batch.records)
-        found += batch.records.select("position", "value").rows()
+        found += with_values(batch.records).select("position", "value").rows()
     return found
 
 
