@@ -220,6 +220,13 @@ class Keys:
         unknown = hashes[self._slots.get(hashes) == NONE]
         self._slots.put(unknown, np.full(len(unknown), ABSENT, np.int32))
 
+    def drop(self, keys: pl.DataFrame) -> None:
+        """Know no more of those of `keys` that are `ABSENT`."""
+        hashes, values = self._slots.items()
+        stay = (values != ABSENT) | ~np.isin(hashes, self._hash(keys))
+        self._slots = Slots()
+        self._slots.put(hashes[stay], values[stay])
+
     def kept(self, keep: Bools) -> "Keys":
         """Return the keys of which `keep` (by id) holds, renumbered in order; the others become `ABSENT`."""
         kept = Keys(*self.schema)

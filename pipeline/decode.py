@@ -31,7 +31,7 @@ from schemas.events import (
     Recipient,
     RejectedError,
 )
-from schemas.frames import EVENTS, LETTERS, TIME
+from schemas.frames import EVENTS, LETTERS, RECORDS, TIME
 
 _VOUCHED_BYTES_MAX: Final = 65_536
 _PARTS: Final[dict[str, type[BaseModel]]] = {"recipient": Recipient, "address": Address, "location": Location}
@@ -230,6 +230,9 @@ _HMAC: Final = """
 _HASHING: Final = "SELECT keyed_hash(name) AS name_hash, keyed_hash(phone) AS phone_hash FROM plain"
 
 
+_ROW: Final = pl.get_index_type()
+
+
 class Decoded(NamedTuple):
     """A batch, read. Every record has told events, or tells nothing, or is a letter, unless it was left out as received too late.
 
@@ -237,10 +240,14 @@ class Decoded(NamedTuple):
         events: Valid events, `EVENTS`. A carrier's payload tells many.
         letters: What cannot be read, `LETTERS`. A payload that can be read in part is a letter, with events all the same: the
             letter keeps the rest of it.
+        records: The batch as it came, `RECORDS`.
+        rows: Of each event, which row of `records` told it.
     """
 
     events: pl.DataFrame
     letters: pl.DataFrame
+    records: pl.DataFrame = RECORDS.to_frame()
+    rows: pl.Series = pl.Series(dtype=_ROW)
 
 
 class Decoder:
@@ -288,11 +295,12 @@ class Decoder:
         assert len(rows) + len(told.telling) + len(told.letters) + told.silent == len(records)
         slow = told.events
         events = pl.concat(
-            [pl.DataFrame(schema=EVENTS), *map(self._discreet, filter(len, [*fast, slow]))], how="diagonal"
+            [pl.DataFrame(schema={**EVENTS, "row": _ROW}), *map(self._discreet, filter(len, [*fast, slow]))],
+            how="diagonal",
         )
         if until is not None:
             events = events.filter(pl.col("received_at") <= until)
-        return Decoded(events, told.letters)
+        return Decoded(events.drop("row"), told.letters, records.drop("row"), events["row"])
 
     def _vouched(self, records: pl.DataFrame) -> list[pl.DataFrame]:
         """Read in columns what certainly is valid: for each type `row` and its columns of `_UNHASHED`."""
@@ -322,13 +330,13 @@ class Decoder:
         )
 
     def _discreet(self, events: pl.DataFrame) -> pl.DataFrame:
-        """Hash names and phones, and hide both in free text: columns of `_UNHASHED` to those of `EVENTS`."""
+        """Hash names and phones, and hide both in free text: `row` and columns of `_UNHASHED` to `row` and those of `EVENTS`."""
         events = events.with_columns(without_numbers(events[name]) for name in _TEXTS if name in events.columns)
         events = events.with_columns(without_names(events[name]) for name in _PROSE if name in events.columns)
         if "name" in events.columns:
             plain = events.select(_normalised("name"), _normalised("phone"))
             events = events.with_columns(self._sql(_HASHING, plain))  # in the same order
-        return events.select(name for name in EVENTS if name in events.columns)
+        return events.select("row", *(name for name in EVENTS if name in events.columns))
 
     def _sql(self, query: str, plain: pl.DataFrame) -> pl.DataFrame:
         self._database.register("plain", plain.to_arrow(compat_level=pl.CompatLevel.newest()))
@@ -358,7 +366,7 @@ class _Told(NamedTuple):
     """What models say of records.
 
     Attributes:
-        events: Columns of `_UNHASHED`.
+        events: `row` and columns of `_UNHASHED`.
         letters: `LETTERS`, each of another record.
         telling: The rows of the records that tell events and are no letters.
         silent: How many records tell nothing.
@@ -378,7 +386,7 @@ def _judged(records: pl.DataFrame, formats: Formats) -> _Told:
     for row, value, recorded_at, source in records.select("row", "value", "recorded_at", "source").iter_rows():
         try:
             reading = formats.read(source, value or b"", recorded_at)
-            rows = [to_row(event) for event in reading.events]
+            rows = [to_row(event) | {"row": row} for event in reading.events]
         except RejectedError as error:
             errors.append({"row": row, "error": str(error)})
             continue
@@ -387,7 +395,9 @@ def _judged(records: pl.DataFrame, formats: Formats) -> _Told:
             errors.append({"row": row, "error": reading.complaint})
         elif reading.events:
             telling.append(row)
-    rejected = pl.DataFrame(errors, schema={"row": pl.get_index_type(), "error": pl.String})
+    rejected = pl.DataFrame(errors, schema={"row": _ROW, "error": pl.String})
     letters = rejected.join(records, on="row", maintain_order="left").with_columns(raw=pl.col("value").fill_null(b""))
     silent = len(records) - len(errors) - len(telling)
-    return _Told(pl.DataFrame(events, schema=_UNHASHED), letters.select(LETTERS.names()), telling, silent)
+    return _Told(
+        pl.DataFrame(events, schema={"row": _ROW, **_UNHASHED}), letters.select(LETTERS.names()), telling, silent
+    )

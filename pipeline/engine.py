@@ -23,6 +23,11 @@ from pipeline.judge import KEYS, Judge, Verdicts
 from pipeline.store import Commit, Offset, Store
 from schemas.frames import EVENTS, FACTS, FLAG_LOG, LETTERS, TIME
 
+_TOO_OLD: Final = (
+    "occurred_at: longer ago than the {days} days of retention_days, and the order is not known: it was purged, or this is all "
+    "that came of it; redrive this with a longer retention, or once the order is known"
+)
+
 _OPEN, _CLEARED, _EXEMPT, _AT_RISK, _AVERTED = range(len(FLAG_STATUSES))
 _KEYS: Final = (*KEYS, "rule")
 _IDENTITY: Final = ("rule", "order_id", "carrier", "waybill_no", "aftersale_id")
@@ -56,6 +61,7 @@ class Engine:
         lateness: timedelta = timedelta(days=7),
         *,
         warn: timedelta | None = None,
+        retention: timedelta | None = None,
     ) -> None:
         """Rebuild memory from `store`.
 
@@ -65,10 +71,15 @@ class Engine:
             lateness: How long subjects that wait for no deadline stay in memory after they were last heard of. Facts that come
                 later are judged all the same, at the price of reading their subject back from the store.
             warn: How long before its deadline an obligation is flagged as at risk; None: not at all.
+            retention: How long what is not heard of any more is kept (`purging.py`). What happened longer ago to an order that
+                is not known is a dead letter: it may be what was purged, and would look like a new order that is late.
         """
         self._store = store
         self._judge = Judge(profiles, warn)
         self._lateness = _micros(lateness)
+        self._retention = retention
+        self.sweeps = 0
+        """How often subjects have left memory."""
         self._facts = Facts()
         self.clock: datetime | None = store.clock()
         """As of when flags are judged, UTC; it never goes back. None until something has moved it."""
@@ -88,6 +99,7 @@ class Engine:
         events were.
         """
         started = perf_counter()
+        decoded = self._without_the_forgotten(decoded)
         if clock is not None and (self.clock is None or clock > self.clock):
             self.clock = clock
         heard_at = self._now(decoded.events)
@@ -102,6 +114,29 @@ class Engine:
         self._forget()
         new_count = sum(len(frame) for frame in new.values())
         return Outcome(len(decoded.events), new_count, len(decoded.letters), changes, perf_counter() - started)
+
+    def purge(self, subjects: pl.DataFrame, since: datetime, until: datetime) -> int:
+        """Delete subjects that nothing keeps any more (`Store.purge`), but those in memory, and return how many rows those had.
+
+        `subjects` has also `group`, the same for all that are linked: these go together or not at all.
+        """
+        facts = self._facts
+        of_order = pl.col("carrier").is_null()
+        orders = subjects.filter(of_order).select("group", order_id="number")
+        waybills = subjects.filter(~of_order).select("group", "carrier", waybill_no="number")
+        live = [
+            some["group"].filter(pl.Series(keys.find(some.drop("group")) >= 0))
+            for keys, some in ((facts.orders, orders), (facts.waybills, waybills))
+        ]
+        gone = ~pl.col("group").is_in(pl.concat(live).implode())
+        rows = self._store.purge(subjects.filter(gone), since, until)
+        facts.drop(orders.filter(gone).drop("group"), waybills.filter(gone).drop("group"))
+        return rows
+
+    def sweep_if_small(self) -> None:
+        """Let go of what has not been heard of for long now, if that takes no time. Large memories are swept as they grow."""
+        if self.clock is not None and self._facts.rows() <= _ROWS_SWEPT_MIN:
+            self._sweep(self.clock)
 
     def size(self) -> dict[str, int]:
         """Return how much is in memory, by kind of thing."""
@@ -216,8 +251,32 @@ class Engine:
     def _forget(self) -> None:
         """Let go of what has not been heard of for long, each time memory has doubled."""
         if self.clock is not None and self._facts.rows() > self._rows_to_sweep_at:
-            self._facts = self._facts.forget_before(_since_epoch(self.clock) - self._lateness)
+            self._sweep(self.clock)
             self._rows_to_sweep_at = max(2 * self._facts.rows(), _ROWS_SWEPT_MIN)
+
+    def _sweep(self, clock: datetime) -> None:
+        self._facts = self._facts.forget_before(_since_epoch(clock) - self._lateness)
+        self.sweeps += 1
+
+    def _without_the_forgotten(self, decoded: Decoded) -> Decoded:
+        """Make dead letters of what happened before the retention to orders that are neither known nor in this batch.
+
+        The clock is the one before this batch. Scans stay: without an order they are no violation, and with one its history.
+        """
+        if self._retention is None or self.clock is None:
+            return decoded
+        events = decoded.events
+        old = (events["occurred_at"] < self.clock - self._retention) & events["order_id"].is_not_null()
+        if not old.any():
+            return decoded
+        ids = self._facts.orders.find(events.select(pl.col("order_id").fill_null("")))
+        forgotten = old & pl.Series(ids == NONE) & ~events["order_id"].is_in(events["order_id"].filter(~old).implode())
+        letters = decoded.records[decoded.rows.filter(forgotten).unique().sort()].select(
+            "source", "position", "recorded_at",
+            raw=pl.col("value").fill_null(b""), error=pl.lit(_TOO_OLD.format(days=self._retention.days)),
+        )  # fmt: skip
+        letters = pl.concat([decoded.letters, letters.select(LETTERS.names())])
+        return Decoded(events.filter(~forgotten), letters)
 
     def _restore(self) -> None:
         for table in FACTS:

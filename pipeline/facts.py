@@ -249,6 +249,11 @@ class Facts:
                 keep_one[one[keep_other[other]]] = True
         return self._only(keep_order, keep_waybill)
 
+    def drop(self, orders: pl.DataFrame, waybills: pl.DataFrame) -> None:
+        """Know no more of orders and waybills that are in the database no more; none of them is in memory."""
+        self.orders.drop(orders)
+        self.waybills.drop(waybills)
+
     def rows(self) -> int:
         """Return how many rows are in memory, of all tables."""
         tables = (self.order_state, self.waybill_state, self.order_facts, self.uploads, self.scans, self.replacements)

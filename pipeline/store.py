@@ -170,6 +170,61 @@ class Store:
         self._committed |= any(len(part) for part in news)
         self.tend()
 
+    def purge(self, subjects: pl.DataFrame, since: datetime, until: datetime) -> int:
+        """Delete everything about whole subjects in one transaction, and return how many rows that were.
+
+        Args:
+            subjects: Orders (`carrier` null, `number`) and waybills (`carrier`, `number`), with all that uploads and replacements
+                link to them.
+            since: No fact of theirs was received, and no flag changed, before; so that DuckDB need not look at every row.
+            until: Nor after.
+
+        Raises:
+            duckdb.Error: Nothing was deleted. The store must not be used any more.
+        """
+        of_order = "order_id IN (SELECT number FROM gone WHERE carrier IS NULL)"
+        of_waybill = "(carrier, waybill_no) IN (SELECT (carrier, number) FROM gone WHERE carrier IS NOT NULL)"
+        wheres = dict.fromkeys(("order_facts", "uploads", "aftersale_facts", "flag_log"), of_order)
+        wheres |= dict.fromkeys(("scans", "replacements"), of_waybill)
+        with self._registered("gone", subjects.select("carrier", "number")):
+            return self._delete(
+                {
+                    table: f"{'changed_at' if table == 'flag_log' else 'received_at'} BETWEEN $1 AND $2 AND {where}"
+                    for table, where in wheres.items()
+                },
+                since,
+                until,
+            )
+
+    def purge_letters(self, before: datetime, limit: int) -> int:
+        """Delete the dead letters first seen `before`, at most `limit` of them, and return how many those were."""
+        oldest = "SELECT id FROM letters WHERE first_seen_at < $1 ORDER BY id LIMIT $2"
+        return self._delete({"letters": f"id IN ({oldest})"}, before, limit)
+
+    def _delete(self, wheres: Mapping[str, str], *parameters: object) -> int:
+        """Delete rows of tables, and count them in `purged`, in one transaction."""
+        numbers = {"flag_log": self._next_seq - 1, "letters": self._next_letter - 1}
+        deleted = 0
+        self._connection.begin()
+        try:
+            for table, where in wheres.items():
+                ((rows,),) = self._connection.execute(f"DELETE FROM {table} WHERE {where}", list(parameters)).fetchall()
+                if rows:
+                    self._run(
+                        "UPDATE purged SET rows = rows + ?, last = ? WHERE table_name = ?",
+                        rows,
+                        numbers.get(table),
+                        table,
+                    )
+                deleted += rows
+            self._connection.commit()
+        except BaseException:
+            with suppress(duckdb.Error):
+                self._connection.rollback()
+            raise
+        self._committed |= deleted > 0
+        return deleted
+
     def mark_published(self, topic: str, last: int) -> None:
         """Remember that everything up to `last` (a `seq` of flags, an `id` of letters) was published to `topic`."""
         if self._read("SELECT topic FROM published").filter(topic=topic).height:
@@ -359,8 +414,7 @@ class Store:
     def _remember(self) -> None:
         """Read what the writer keeps in memory."""
         state = self.sql(
-            "SELECT clock, (SELECT coalesce(max(seq), 0) + 1 FROM flag_log) AS seq, "
-            "(SELECT coalesce(max(id), 0) + 1 FROM letters) AS letter FROM parcelwatch"
+            f"SELECT clock, {_next_number('flag_log', 'seq')} AS seq, {_next_number('letters', 'id')} AS letter FROM parcelwatch"
         ).row(0, named=True)
         self._clock, self._next_seq, self._next_letter = state["clock"], state["seq"], state["letter"]
         self._offsets = {
@@ -448,6 +502,7 @@ _TABLES: Final[Mapping[str, Mapping[str, pl.DataType | type[pl.DataType]]]] = {
     "letters": {"id": pl.Int64(), **LETTERS, "first_seen_at": TIME, "redriven_at": TIME},
     "offsets": {"source": pl.String(), "position": pl.Int64(), "checksum": pl.Int64()},
     "published": {"topic": pl.String(), "last": pl.Int64()},
+    "purged": {"table_name": pl.String(), "rows": pl.Int64(), "last": pl.Int64()},
     "parcelwatch": {"format": pl.Int32(), "views": pl.String(), "clock": TIME},
 }
 
@@ -461,10 +516,12 @@ def _digest(views: str) -> str:
 
 
 def _table_statements() -> list[str]:
-    return [
+    creating = [
         f"CREATE TABLE {table} ({', '.join(f'{name} {_sql_type(name, kind)}' for name, kind in columns.items())});"
         for table, columns in _TABLES.items()
     ]
+    none_yet = ", ".join(f"('{table}', 0, NULL)" for table in (*FACTS, "flag_log", "letters"))
+    return [*creating, f"INSERT INTO purged VALUES {none_yet};"]
 
 
 def _ddl(views: str) -> str:
@@ -499,6 +556,12 @@ def _sql_type(name: str, kind: pl.DataType | type[pl.DataType]) -> str:
 
 def _select(table: str, schema: pl.Schema, where: str = "true") -> str:
     return f"SELECT {', '.join(schema.names())} FROM {table} WHERE {where}"
+
+
+def _next_number(table: str, column: str) -> str:
+    """Return the SQL of the number after all that were ever given, also to rows that were purged."""
+    purged = f"(SELECT last FROM purged WHERE table_name = '{table}')"
+    return f"(SELECT greatest(coalesce(max({column}), 0), coalesce({purged}, 0)) + 1 FROM {table})"
 
 
 def _numbered(frame: pl.DataFrame, name: str, first: int) -> pl.DataFrame:
