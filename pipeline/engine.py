@@ -266,7 +266,8 @@ class Engine:
         if self._retention is None or self.clock is None:
             return decoded
         events = decoded.events
-        old = (events["occurred_at"] < self.clock - self._retention) & events["order_id"].is_not_null()
+        happened = pl.min_horizontal("occurred_at", "received_at")  # what was known in advance is as old as its receipt
+        old = events.select((happened < self.clock - self._retention) & pl.col("order_id").is_not_null()).to_series()
         if not old.any():
             return decoded
         ids = self._facts.orders.find(events.select(pl.col("order_id").fill_null("")))
