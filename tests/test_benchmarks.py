@@ -1,8 +1,9 @@
+import re
 import sys
 
 import pytest
 
-from benchmarks import places, throughput
+from benchmarks import places, retention, throughput
 
 
 def test_the_benchmark_runs_and_its_replay_flags_what_it_must(
@@ -21,3 +22,13 @@ def test_the_benchmark_of_places_runs(monkeypatch: pytest.MonkeyPatch, capfd: py
         places.main()
     assert done.value.code == 0
     assert "orders in one line" in capfd.readouterr().out
+
+
+def test_the_benchmark_of_retention_runs_and_purges(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["retention", "--orders", "100", "--days", "45", "--rows", "5000"])
+    retention.main()
+    table = capfd.readouterr().out
+    assert int(re.search(r"32 days kept.* ([\d,]+) rows purged", table)[1].replace(",", "")) > 0
+    assert int(re.search(r"of 5,000 scans with their uploads ([\d,]+) rows purged", table)[1].replace(",", "")) > 1000
