@@ -132,9 +132,12 @@ class Purger:
 
     def finish(self) -> None:
         """Purge everything that may go now, however long that takes."""
-        if self._retention is not None and self._engine.clock is not None:
-            self._due_at = None
-            self._step(self._retention)
+        if self._retention is None or self._engine.clock is None:
+            return
+        for last in (False, True):  # the purge that is under way, and one up to now
+            if last:
+                self._due_at = None
+                self._step(self._retention)
             while self._horizon is not None:
                 self._step(self._retention, wait=True)
 
