@@ -310,7 +310,10 @@ def test_what_was_chosen_before_memory_was_swept_is_chosen_anew(stream: PurgingS
     assert orders_in(stream) == ["a"]
 
 
-def test_slices_are_bounded_and_a_restart_numbers_on(stream: PurgingStream, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slices_are_bounded_and_a_restart_numbers_on(
+    stream: PurgingStream, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     monkeypatch.setattr(purging, "_SLICE_ROWS", 40)
     deleted: list[int] = []
     purge = Store.purge
@@ -324,6 +327,7 @@ def test_slices_are_bounded_and_a_restart_numbers_on(stream: PurgingStream, monk
     stream.purger.finish()
     assert max(deleted) <= 40
     assert sum(deleted) == stream.purger.rows == 400 + 5 + 1 + seq
+    assert f"purged {stream.purger.rows} rows not heard of since" in caplog.text
     assert stream.fact_count() == 0
     for keys in (stream.engine._facts.orders, stream.engine._facts.waybills):
         assert len(keys._slots) == 0, "keys of what was purged are known still"
