@@ -190,6 +190,11 @@ def test_a_replay_keeps_what_was_heard_of_within_the_retention_of_its_own_clock(
     again = in_a_process("replay", "-", *keeping, cwd=tmp_path, stdin=ndjson(parcel(0)))
     assert "dead letters: 2" in again.out
     assert open_flags(db) == set()
+    redriving = ("redrive", "--db", "d.duckdb", "--retention-days")
+    assert "2 dead letters tried: 0 are events now, 2 are dead still" in parcelwatch(*redriving, "38", cwd=tmp_path).out
+    assert len(rows("FROM dead_letters", db)) == 2
+    assert "2 dead letters tried: 2 are events now" in parcelwatch(*redriving, "100", cwd=tmp_path).out
+    assert rows("FROM dead_letters", db) == []
 
 
 @pytest.mark.parametrize("name", ["missing.ndjson", "text.txt", "folder", "torn.ndjson.gz", "text.parquet"])
