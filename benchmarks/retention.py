@@ -163,6 +163,8 @@ def in_a_big_table(folder: Path, rows: int) -> None:
             purger._looking.result()
             looking = time.perf_counter() - looking
             while purger._horizon is not None:
+                if purger._looking is not None:
+                    purger._looking.result()  # the stream would go on meanwhile
                 with timed(steps):
                     purger._step(RETENTION, wait=True)
                 if purger._slices:
@@ -171,7 +173,7 @@ def in_a_big_table(folder: Path, rows: int) -> None:
                     after = checkpointed(store, checkpoints)
             purged = purger.rows
         fill(store, more, purged * SCANS_PER_PARCEL // (SCANS_PER_PARCEL + 1), 1, now)
-        refilled = checkpointed(store, [])
+        refilled, scans = checkpointed(store, []), store.sql("SELECT count(*) FROM scans").item()
     slices = len(checkpoints) + 1
     print(
         f"of {rows:,} scans with their uploads {purged:,} rows purged in about {slices} slices of {purging._SLICE_ROWS:,}\n"
@@ -179,7 +181,7 @@ def in_a_big_table(folder: Path, rows: int) -> None:
         f"{sum(one.cpu for one in steps):.1f} s CPU\n"
         f"  longest checkpoint after a slice {longest(checkpoints)}, of {slices - 1} together "
         f"{sum(one.cpu for one in checkpoints):.1f} s CPU; with {APPENDED_ROWS:,} rows appended alone {longest(usual)}\n"
-        f"  file before {size / 1e6:.1f} MB, after {after / 1e6:.1f} MB, with as many new rows {refilled / 1e6:.1f} MB"
+        f"  file before {size / 1e6:.1f} MB, after {after / 1e6:.1f} MB, filled again {refilled / 1e6:.1f} MB with {scans:,} scans"
     )
 
 
