@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import purging
@@ -26,10 +26,12 @@ from schemas.frames import FACTS
 from tests.histories import Event, histories, moment, received_at, rfc3339
 from tests.pipeline.store_rows import commit
 from tests.pipeline.store_rows import letters as letter_rows
-from tests.pipeline.test_stream_is_batch import Stream, event, fewer, profiles
+from tests.pipeline.test_stream_is_batch import Stream, event, profiles
 
 RETENTION = timedelta(days=62)
 """31 days more than what comes latest in `histories`."""
+few = settings(max_examples=settings().max_examples // 5)
+"""For laws that take seconds to try: two databases each, several batches, and a purge after each."""
 Node = tuple[str | None, str]
 """An order (no carrier) or a waybill."""
 
@@ -144,7 +146,7 @@ def batches(draw: st.DrawFn, events: list[Event]) -> list[list[Event]]:
     ]
 
 
-@fewer
+@few
 @given(st.data(), st.sampled_from([0, 7, 30]), st.sampled_from([1, 5, 50_000]), st.sampled_from([1, 10, 5_000_000]))
 def test_what_is_within_the_retention_is_as_if_nothing_was_ever_purged(
     data: st.DataObject, lateness_days: int, slice_rows: int, round_rows: int
@@ -202,7 +204,7 @@ def compare(purged: PurgingStream, kept: PurgingStream, gone: set[Node]) -> None
             assert [*of_both, rows] == [of_both[1], of_both[1], 0]
 
 
-@fewer
+@few
 @given(st.data())
 def test_what_was_purged_and_comes_again_is_kept_out_and_raises_nothing(data: st.DataObject) -> None:
     events = data.draw(generations())
