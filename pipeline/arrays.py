@@ -380,14 +380,15 @@ class Keys:
         """Return the keys of `ids`, in that order; an id below 0 gives nulls."""
         return pl.DataFrame({name: texts.gather(ids) for name, texts in self._texts.items()}, schema=self.schema)
 
-    def kept(self, keep: Bools) -> "Keys":
-        """Return the keys of which `keep` (by id) holds, renumbered in order; the others become `ABSENT`."""
+    def kept(self, keep: Bools, *, absent: bool = True) -> "Keys":
+        """Return the keys of which `keep` (by id) holds, renumbered in order; the others become `ABSENT`, if that is wanted."""
         kept = Keys(*self.schema)
         kept._index.add(self._index.hashes[keep])
         for name, texts in self._texts.items():
             kept._texts[name] = texts.kept(keep)
-        absent = np.union1d(self._absent["hash"], self._index.hashes[~keep])
-        kept._absent.append({"hash": absent}, len(absent))
+        if absent:
+            away = np.union1d(self._absent["hash"], self._index.hashes[~keep])
+            kept._absent.append({"hash": away}, len(away))
         return kept
 
     def drop(self, keys: pl.DataFrame) -> None:

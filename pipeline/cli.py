@@ -25,6 +25,7 @@ _KAFKA: Final = ("bootstrap_servers", "orders_topic", "scans_topic")
 _JUDGING: Final = (
     "db",
     "lateness_days",
+    "retention_days",
     "warn_hours",
     "profiles_dir",
     "carriers_dir",

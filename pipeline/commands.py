@@ -42,7 +42,7 @@ def redrive(arguments: argparse.Namespace, settings: Settings) -> int:
     summary = Summary()
     tried = 0
     formats = Formats.of(settings, guess=True)
-    with Stop() as stop, opened(settings, formats) as (store, engine, decoder):
+    with Stop() as stop, opened(settings, formats) as (store, engine, decoder, _):
         last = 0
         while not stop and len(letters := store.letters_after(last, dead_only=True)):
             last = letters["id"][-1]

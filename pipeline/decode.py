@@ -21,7 +21,7 @@ from pipeline.shapes import Shapes
 from pipeline.tables import GIVEN, vouched, with_values
 from places.regions import region_code
 from schemas.events import Event, ExemptionGranted, RejectedError
-from schemas.frames import EVENTS, LETTERS
+from schemas.frames import EVENTS, LETTERS, RECORDS
 
 _VOUCHED_BYTES_MAX: Final = 65_536
 _TEXTS: Final = ("detail", "place_text", "description", "facility", "reason")
@@ -65,6 +65,9 @@ _HMAC: Final = """
 _HASHING: Final = "SELECT keyed_hash(name) AS name_hash, keyed_hash(phone) AS phone_hash FROM plain"
 
 
+_ROW: Final = pl.get_index_type()
+
+
 class Decoded(NamedTuple):
     """A batch, read. Every record has told events, or tells nothing, or is a letter, unless it was left out as received too late.
 
@@ -72,10 +75,14 @@ class Decoded(NamedTuple):
         events: Valid events, `EVENTS`. A carrier's payload tells many.
         letters: What cannot be read, `LETTERS`. A payload that can be read in part is a letter, with events all the same: the
             letter keeps the rest of it.
+        records: The batch as it came, `RECORDS`.
+        rows: Of each event, which row of `records` told it.
     """
 
     events: pl.DataFrame
     letters: pl.DataFrame
+    records: pl.DataFrame = RECORDS.to_frame()
+    rows: pl.Series = pl.Series(dtype=_ROW)
 
 
 class Decoder:
@@ -120,11 +127,11 @@ class Decoder:
         self.handed_over += len(rest)
         self.silent += told.silent
         assert len(rows) + len(told.telling) + len(told.letters) + told.silent == len(records)
-        plain = pl.concat([pl.DataFrame(schema=UNHASHED), *fast, told.events], how="diagonal")
+        plain = pl.concat([pl.DataFrame(schema={"row": _ROW, **UNHASHED}), *fast, told.events], how="diagonal")
         events = self._discreet(plain)
         if until is not None:
             events = events.filter(pl.col("received_at") <= until)
-        return Decoded(events, told.letters)
+        return Decoded(events.drop("row"), told.letters, records.drop("row"), events["row"])
 
     def _vouched(self, records: pl.DataFrame) -> list[pl.DataFrame]:
         """Read in columns what certainly is valid: for each type `row` and its columns of `UNHASHED`."""
@@ -139,7 +146,7 @@ class Decoder:
         return frames
 
     def _discreet(self, events: pl.DataFrame) -> pl.DataFrame:
-        """Hash names and phones, and hide both in free text: `UNHASHED` to `EVENTS`."""
+        """Hash names and phones, and hide both in free text: `row` and `UNHASHED` to `row` and `EVENTS`."""
         named = events.select(pl.any_horizontal(pl.col(*HASHES.values()).is_not_null()).arg_true()).to_series()
         plain = events.select(HASHES.values())[named].select(map(_normalised, HASHES.values()))
         self._database.register("plain", plain.to_arrow(compat_level=pl.CompatLevel.newest()))
@@ -151,7 +158,7 @@ class Decoder:
             },
             **{name: discreet(events[name], prose=name in _PROSE) for name in _TEXTS},
         }
-        return events.with_columns(**found).select(EVENTS.names())
+        return events.with_columns(**found).select("row", *EVENTS.names())
 
 
 def _parts(texts: pl.DataFrame) -> list[pl.DataFrame]:
@@ -184,7 +191,7 @@ class _Told(NamedTuple):
     """What models say of records.
 
     Attributes:
-        events: Columns of `UNHASHED`.
+        events: `row` and columns of `UNHASHED`.
         letters: `LETTERS`, each of another record.
         telling: The rows of the records that tell events and are no letters.
         silent: How many records tell nothing.
@@ -204,7 +211,7 @@ def _judged(records: pl.DataFrame, formats: Formats) -> _Told:
     for row, value, recorded_at, source in records.select("row", "value", "recorded_at", "source").iter_rows():
         try:
             reading = formats.read(source, value or b"", recorded_at)
-            rows = [to_row(event) for event in reading.events]
+            rows = [to_row(event) | {"row": row} for event in reading.events]
         except RejectedError as error:
             errors.append({"row": row, "error": str(error)})
             continue
@@ -213,7 +220,9 @@ def _judged(records: pl.DataFrame, formats: Formats) -> _Told:
             errors.append({"row": row, "error": reading.complaint})
         elif reading.events:
             telling.append(row)
-    rejected = pl.DataFrame(errors, schema={"row": pl.get_index_type(), "error": pl.String})
+    rejected = pl.DataFrame(errors, schema={"row": _ROW, "error": pl.String})
     letters = rejected.join(records, on="row", maintain_order="left").with_columns(raw=pl.col("value").fill_null(b""))
     silent = len(records) - len(errors) - len(telling)
-    return _Told(pl.DataFrame(events, schema=UNHASHED), letters.select(LETTERS.names()), telling, silent)
+    return _Told(
+        pl.DataFrame(events, schema={"row": _ROW, **UNHASHED}), letters.select(LETTERS.names()), telling, silent
+    )

@@ -20,10 +20,16 @@ from pipeline.condense import condense
 from pipeline.decode import Decoded
 from pipeline.facts import Facts, Touched
 from pipeline.judge import KEYS, PICKUP_RULES, Judge, Verdicts
-from pipeline.memory import Kept, MemoryFile
+from pipeline.memory import Held, Kept, MemoryFile
 from pipeline.packing import FLAG_STATUSES, RULE_CODES, UNKNOWN, evidence_digest, split
 from pipeline.store import Commit, Offset, Store
+from pipeline.tables import with_values
 from schemas.frames import EVENTS, FACTS, FLAG_LOG, LETTERS, TIME
+
+_TOO_OLD: Final = (
+    "occurred_at: longer ago than the {days} days of retention_days, and the order is not known: it was purged, or this is all "
+    "that came of it; redrive this with a longer retention, or once the order is known"
+)
 
 _OPEN, _CLEARED, _EXEMPT, _AT_RISK, _AVERTED = range(len(FLAG_STATUSES))
 _KEYS: Final = (*KEYS, "rule")
@@ -60,6 +66,7 @@ class Engine:
         lateness: timedelta = timedelta(days=7),
         *,
         warn: timedelta | None = None,
+        retention: timedelta | None = None,
         memory_every_seconds: float | None = None,
     ) -> None:
         """Rebuild memory from `store`.
@@ -70,11 +77,16 @@ class Engine:
             lateness: How long subjects that wait for no deadline stay in memory after they were last heard of. Facts that come
                 later are judged all the same, at the price of reading their subject back from the store.
             warn: How long before its deadline an obligation is flagged as at risk; None: not at all.
+            retention: How long what is not heard of any more is kept (`purging.py`). What happened longer ago to an order that
+                is not known is a dead letter: it may be what was purged, and would look like a new order that is late.
             memory_every_seconds: How often memory is written to a file, for the next start; None: never, and none is read.
         """
         self._store = store
         self._judge = Judge(profiles, warn)
         self._lateness = _micros(lateness)
+        self._retention = retention
+        self.sweeps = 0
+        """How often subjects have left memory."""
         self._facts = Facts()
         self.clock: datetime | None = store.clock()
         """As of when flags are judged, UTC; it never goes back. None until something has moved it."""
@@ -96,6 +108,7 @@ class Engine:
         events were.
         """
         started = perf_counter()
+        decoded = self._without_the_forgotten(decoded)
         if clock is not None and (self.clock is None or clock > self.clock):
             self.clock = clock
         heard_at = self._now(decoded.events)
@@ -109,14 +122,40 @@ class Engine:
         changes = pl.concat([changes, *self._judge_in_parts(due[_ORDERS_JUDGED_MAX:], heard_at)])
         self._forget()
         if self._memory is not None:
-            self._memory.tend(self._facts, self._judged_by, self._rows_to_sweep_at)
+            self._memory.tend(self._held())
         new_count = sum(len(frame) for frame in new.values())
         return Outcome(len(decoded.events), new_count, len(decoded.letters), changes, perf_counter() - started)
+
+    def purge(self, subjects: pl.DataFrame, since: datetime, until: datetime) -> int:
+        """Delete subjects that nothing keeps any more (`Store.purge`), but those in memory, and return how many rows those had.
+
+        `subjects` has also `group`, the same for all that are linked: these go together or not at all.
+        """
+        facts = self._facts
+        of_order = pl.col("carrier").is_null()
+        orders = subjects.filter(of_order).select("group", order_id="number")
+        waybills = subjects.filter(~of_order).select("group", "carrier", waybill_no="number")
+        live = [
+            some["group"].filter(pl.Series(keys.find(some.drop("group")) >= 0))
+            for keys, some in ((facts.orders, orders), (facts.waybills, waybills))
+        ]
+        gone = ~pl.col("group").is_in(pl.concat(live).implode())
+        if self._memory is not None and self._memory.sweeps != self.sweeps:
+            # What has left memory since the file was written would be there again after a restart, and nowhere else.
+            self._store.remember_memory(None)
+        rows = self._store.purge(subjects.filter(gone), since, until)
+        facts.drop(orders.filter(gone).drop("group"), waybills.filter(gone).drop("group"))
+        return rows
+
+    def sweep_if_small(self) -> None:
+        """Let go of what has not been heard of for long now, if that takes no time. Large memories are swept as they grow."""
+        if self.clock is not None and self._facts.rows() <= _ROWS_SWEPT_MIN:
+            self._sweep(self.clock)
 
     def close(self) -> None:
         """Write memory to its file once more. Without it the next start has more to read."""
         if self._memory is not None:
-            self._memory.close(self._facts, self._judged_by, self._rows_to_sweep_at)
+            self._memory.close(self._held())
 
     def size(self) -> dict[str, int]:
         """Return how much is in memory, by kind of thing."""
@@ -232,8 +271,38 @@ class Engine:
     def _forget(self) -> None:
         """Let go of what has not been heard of for long, each time memory has doubled."""
         if self.clock is not None and self._facts.rows() > self._rows_to_sweep_at:
-            self._facts = self._facts.forget_before(_since_epoch(self.clock) - self._lateness)
+            self._sweep(self.clock)
             self._rows_to_sweep_at = max(2 * self._facts.rows(), _ROWS_SWEPT_MIN)
+
+    def _sweep(self, clock: datetime) -> None:
+        self._facts = self._facts.forget_before(_since_epoch(clock) - self._lateness)
+        self.sweeps += 1
+        if self._memory is not None:
+            self._memory.renew()
+
+    def _held(self) -> Held:
+        return Held(self._facts, self._judged_by, self._rows_to_sweep_at, self.sweeps)
+
+    def _without_the_forgotten(self, decoded: Decoded) -> Decoded:
+        """Make dead letters of what happened before the retention to orders that are neither known nor in this batch.
+
+        The clock is the one before this batch. Scans stay: without an order they are no violation, and with one its history.
+        """
+        if self._retention is None or self.clock is None:
+            return decoded
+        events = decoded.events
+        happened = pl.min_horizontal("occurred_at", "received_at")  # what was known in advance is as old as its receipt
+        old = events.select((happened < self.clock - self._retention) & pl.col("order_id").is_not_null()).to_series()
+        if not old.any():
+            return decoded
+        ids = self._facts.orders.find(events.select(pl.col("order_id").fill_null("")))
+        forgotten = old & pl.Series(ids == NONE) & ~events["order_id"].is_in(events["order_id"].filter(~old).implode())
+        letters = with_values(decoded.records[decoded.rows.filter(forgotten).unique().sort()]).select(
+            "source", "position", "recorded_at",
+            raw=pl.col("value").fill_null(b""), error=pl.lit(_TOO_OLD.format(days=self._retention.days)),
+        )  # fmt: skip
+        letters = pl.concat([decoded.letters, letters.select(LETTERS.names())])
+        return Decoded(events.filter(~forgotten), letters)
 
     def _restore(self) -> None:
         kept = None if self._memory is None else self._memory.load()

@@ -227,6 +227,11 @@ class Facts:
         ids = [np.unique(np.concatenate([_NO_IDS, *found])) for found in (orders, waybills)]
         return Touched(ids[0], ids[1], ids[0])
 
+    def drop(self, orders: pl.DataFrame, waybills: pl.DataFrame) -> None:
+        """Know no more of orders and waybills that are in the database no more; none of them is in memory."""
+        self.orders.drop(orders)
+        self.waybills.drop(waybills)
+
     def rows(self) -> int:
         """Return how many rows are in memory, of all tables."""
         tables = (self.order_state, self.waybill_state, self.order_facts, self.uploads, self.scans, self.replacements)
@@ -414,7 +419,7 @@ class Facts:
         by_order, by_waybill = ("order", new_order), ("waybill", new_waybill)
         kept.order_facts = _filtered(self.order_facts, keep_order[self.order_facts["order"]], by_order)
         keep_case = keep_order[self.case_state["order"]]
-        kept.cases, by_case = self.cases.kept(keep_case), ("case", _renumbered(keep_case))
+        kept.cases, by_case = self.cases.kept(keep_case, absent=False), ("case", _renumbered(keep_case))
         kept.case_state = _filtered(self.case_state, keep_case, by_order)
         kept.case_facts = _filtered(self.case_facts, keep_order[self.case_facts["order"]], by_order, by_case)
         kept.uploads = _filtered(self.uploads, keep_order[self.uploads["order"]], by_order, by_waybill, by_case)

@@ -49,19 +49,35 @@ class Kept(NamedTuple):
     rows_to_sweep_at: int
 
 
+class Held(NamedTuple):
+    """What is in memory, with all that its file has to say of it."""
+
+    facts: Facts
+    judged_by: str
+    """What tells one set of rules from another."""
+    rows_to_sweep_at: int
+    sweeps: int
+    """How often subjects have left memory."""
+
+
 class MemoryFile:
     """The file beside one database, `<stem>.memory-<token>.npz`. Not for several threads.
 
     Args:
         store: The database.
         every_seconds: How often the file is renewed while the service runs.
+
+    Attributes:
+        sweeps: How often subjects had left memory when the file was written.
     """
 
     def __init__(self, store: Store, every_seconds: float) -> None:
         self._store = store
         self._every_seconds = every_seconds
         self._due_at = time.monotonic() + every_seconds
-        self._child: tuple[int, str] | None = None
+        self._child: tuple[int, str, int] | None = None
+        """Its number, what it writes, and as of how many sweeps."""
+        self.sweeps = 0
         self._written: Mapping[str, int] | None = None
         """What had been appended when the file was written; None: there is none."""
 
@@ -78,50 +94,54 @@ class MemoryFile:
         self._remove_others(None)
         return None
 
-    def tend(self, facts: Facts, judged_by: str, rows_to_sweep_at: int) -> None:
+    def renew(self) -> None:
+        """Let the file be written anew soon."""
+        self._due_at = 0.0
+
+    def tend(self, held: Held) -> None:
         """Begin to write the file if that is due; call it between batches, when everything in memory is committed."""
         self._settle(os.WNOHANG)
         if self._child is not None or time.monotonic() < self._due_at or not hasattr(os, "fork"):
             return
         self._due_at = time.monotonic() + self._every_seconds
-        if not self._is_worth_it(facts):
+        if not self._is_worth_it(held):
             return
-        token, content = secrets.token_hex(8), self._content(facts, judged_by, rows_to_sweep_at)
+        token, content = secrets.token_hex(8), self._content(held)
         with warnings.catch_warnings():
             # Of threads that hold locks: the child takes none but those that a fork takes care of.
             warnings.simplefilter("ignore", DeprecationWarning)
             child = os.fork()
         if child == 0:
             self._write_and_exit(token, content)
-        self._child = child, token
+        self._child = child, token, held.sweeps
 
-    def close(self, facts: Facts, judged_by: str, rows_to_sweep_at: int) -> None:
+    def close(self, held: Held) -> None:
         """Write the file once more, so that the next start has nothing left to read."""
         self._settle(0)
-        if not self._is_worth_it(facts):
+        if not self._is_worth_it(held):
             return
         token = secrets.token_hex(8)
         try:
-            self._write(token, self._content(facts, judged_by, rows_to_sweep_at))
+            self._write(token, self._content(held))
         except OSError as error:
             log.warning("%s could not be written (%s): the next start reads all facts", self._path(token), error)
             self._path(token).unlink(missing_ok=True)
         else:
-            self._take(token)
+            self._take(token, held.sweeps)
 
-    def _is_worth_it(self, facts: Facts) -> bool:
-        return facts.rows() >= _ROWS_MIN and self._store.appended != self._written
+    def _is_worth_it(self, held: Held) -> bool:
+        has_news = self._store.memory is None or self._store.appended != self._written
+        return held.facts.rows() >= _ROWS_MIN and has_news
 
-    def _content(self, facts: Facts, judged_by: str, rows_to_sweep_at: int) -> dict[str, np.ndarray[Any, Any]]:
-        content = {
-            f"{name}.{column}": table[column] for name, table in facts.tables().items() for column in table.names
-        }
+    def _content(self, held: Held) -> dict[str, np.ndarray[Any, Any]]:
+        tables = held.facts.tables()
+        content = {f"{name}.{column}": table[column] for name, table in tables.items() for column in table.names}
         self._written = dict(self._store.appended)
         about = {
             "made_by": _made_by(),
-            "judged_by": judged_by,
+            "judged_by": held.judged_by,
             "appended": self._written,
-            "rows_to_sweep_at": rows_to_sweep_at,
+            "rows_to_sweep_at": held.rows_to_sweep_at,
         }
         content[_ABOUT] = np.frombuffer(json.dumps(about).encode(), np.uint8)
         return content
@@ -165,19 +185,20 @@ class MemoryFile:
         """Take the file that a child has written; with `how` 0, wait for it."""
         if self._child is None:
             return
-        child, token = self._child
+        child, token, sweeps = self._child
         ended, status = os.waitpid(child, how)
         if not ended:
             return
         self._child = None
         if status == 0:
-            self._take(token)
+            self._take(token, sweeps)
         else:
             log.warning("%s could not be written: a start would read all facts since the last one", self._path(token))
             self._path(token).unlink(missing_ok=True)
             self._written = None
 
-    def _take(self, token: str) -> None:
+    def _take(self, token: str, sweeps: int) -> None:
+        self.sweeps = sweeps
         self._store.remember_memory(token)
         self._remove_others(token)
 

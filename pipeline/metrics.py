@@ -39,6 +39,10 @@ class Metrics:
         self.flag_changes: Final = Counter("flag_changes", "Changes of flags.", ["rule", "change"], **own)
         self.from_future: Final = Counter("records_from_future", "Records stamped ahead of the wall clock.", **own)
         self.gaps: Final = Counter("gaps", "Ranges of records that Kafka deleted before they were read.", **own)
+        self.purged_rows: Final = Counter(
+            "purged_rows", "Rows deleted because they are older than the retention.", **own
+        )
+        self.purging_seconds: Final = Counter("purging_seconds", "For how long judging has waited for that.", **own)
         self.lag: Final = Gauge("partition_lag_records", "Records not yet read.", ["partition"], **own)
         self.state: Final = Gauge("state_entries", "Entries held in memory.", ["kind"], **own)
         self.batch_seconds: Final = Histogram(

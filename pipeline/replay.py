@@ -54,6 +54,8 @@ class Summary:
     letters: int = 0
     silent: int = 0
     """Records that are valid and tell nothing."""
+    purged: int = 0
+    """Rows that were deleted because they are older than the retention."""
     changes: Counter[tuple[str, str]] = field(default_factory=Counter)
     """How many changes of flags, by rule and change."""
 
@@ -175,9 +177,12 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             task = progress.add_task("", total=_total_bytes(readers), speed="")
             for turn in upcoming:
                 summary.add(pipeline.engine.process(turn.decoded, turn.offsets, turn.clock))
+                pipeline.purger.step()
                 speed = f"{summary.events / (time.monotonic() - started):,.0f} events/s"
                 progress.update(task, completed=sum(reader.bytes_read for reader in readers), speed=speed)
-        clock = pipeline.engine.clock
+        if not stop:
+            pipeline.purger.finish()
+        clock, summary.purged = pipeline.engine.clock, pipeline.purger.rows
         summary.silent = pipeline.decoder.silent - looked_into
     sys.stdout.write(_text(summary, time.monotonic() - started, clock, settings) if summary.turns or not stop else "")
     if stop:
@@ -219,6 +224,8 @@ def _text(summary: Summary, seconds: float, clock: datetime | None, settings: Se
     if not summary.events and not summary.letters and not summary.silent:
         text = "nothing to read: the files are empty, or have been read before\n"
     text += summary.changed()
+    if summary.purged:
+        text += f"rows purged, older than the retention of {settings.retention_days:,} days: {summary.purged:,}\n"
     if clock is not None:
         text += f"judged as of {clock.astimezone(ZoneInfo(settings.timezone)).isoformat()}\n"
     text += f"next: parcelwatch report --db {settings.db}\n"

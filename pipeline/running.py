@@ -5,7 +5,7 @@ import secrets
 import signal
 import tempfile
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -19,6 +19,7 @@ from pipeline.engine import Engine
 from pipeline.formats import Formats
 from pipeline.profile_views import profile_views
 from pipeline.profiles import ProfileError, load_profiles
+from pipeline.purging import Purger
 from pipeline.serving import serving
 from pipeline.store import Store
 from schemas.settings import Settings, SettingsError
@@ -34,11 +35,12 @@ class HashKeyError(RuntimeError):
 
 
 class Pipeline(NamedTuple):
-    """The opened parts: what decodes, what judges, and what keeps."""
+    """The opened parts: what decodes, what judges, what keeps, and what deletes."""
 
     store: Store
     engine: Engine
     decoder: Decoder
+    purger: Purger
 
 
 @contextmanager
@@ -62,14 +64,17 @@ def opened(settings: Settings, formats: Formats | None = None) -> Iterator[Pipel
     ):
         decoder = Decoder(hash_key(settings, fresh=store.clock() is None and not store.offsets()), formats)
         warn = None if settings.warn_hours is None else timedelta(hours=settings.warn_hours)
+        retention = None if settings.retention_days is None else timedelta(days=settings.retention_days)
         engine = Engine(
             store,
             profiles,
             timedelta(days=settings.lateness_days),
             warn=warn,
+            retention=retention,
             memory_every_seconds=settings.memory_every_seconds,
         )
-        yield Pipeline(store, engine, decoder)
+        with closing(Purger(store, engine, retention)) as purger:
+            yield Pipeline(store, engine, decoder, purger)
         engine.close()
 
 

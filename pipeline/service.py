@@ -150,6 +150,7 @@ class Service:
     ) -> None:
         self._engine: Engine = pipeline.engine
         self._store = pipeline.store
+        self._purger = pipeline.purger
         self._decoder = pipeline.decoder
         self._source = source
         self._publisher = publisher
@@ -160,6 +161,7 @@ class Service:
         self._from_future = 0
         self._gaps = 0
         self._silent = 0
+        self._purged: tuple[int, float] = (0, 0.0)
         self._committed_at: datetime | None = None
         self._judged_at = 0.0
         self._begin_summary()
@@ -174,6 +176,7 @@ class Service:
             self._source.acknowledge(batch.offsets)
             self._publisher.publish(self._store)
             self._count(outcome)
+            self._purger.step()
         self._show(batch)
         if time.monotonic() - self._summary_began >= self._summary_every_seconds:
             self.summarize()
@@ -226,7 +229,10 @@ class Service:
         metrics.gaps.inc(gaps - self._gaps)
         silent = self._decoder.silent  # once: another thread counts on
         metrics.silent.inc(silent - self._silent)
-        self._from_future, self._gaps, self._silent = from_future, gaps, silent
+        rows, seconds = self._purger.rows, self._purger.seconds
+        metrics.purged_rows.inc(rows - self._purged[0])
+        metrics.purging_seconds.inc(seconds - self._purged[1])
+        self._from_future, self._gaps, self._silent, self._purged = from_future, gaps, silent, (rows, seconds)
         if self._engine.clock is not None:
             metrics.set_clock(self._engine.clock)
         if self._server is not None:

@@ -19,7 +19,6 @@ before the last UPDATE still reads.
 """
 
 import fcntl
-import hashlib
 import logging
 import os
 import subprocess
@@ -28,7 +27,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
-from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
@@ -37,27 +35,17 @@ import duckdb
 import polars as pl
 
 from pipeline import copying
-from pipeline.healing import FORMAT, StoreError, StoreLockedError, copy_path_of, lock, open_database
-from schemas.frames import FACTS, FLAG_LOG, LETTERS, TIME
+from pipeline.ddl import create_views, ddl, upgrade, views_sql
+from pipeline.healing import StoreError, StoreLockedError, copy_path_of, lock, open_database
+from schemas.frames import FACTS, FLAG_LOG, LETTERS
 
-__all__ = ["Commit", "Offset", "Store", "StoreError", "StoreLockedError", "create_views"]
+__all__ = ["Commit", "Offset", "Store", "StoreError", "StoreLockedError"]
 
 _log = logging.getLogger(__name__)
 
 _BATCH_ROWS: Final = 65_536
 _COPY_SHARE: Final = 10
 """When a checkpoint and its copy took S seconds, the next begins no sooner than this many times S after it."""
-_SQL_TYPES: Final[Mapping[pl.DataType | type[pl.DataType], str]] = {
-    pl.String(): "VARCHAR",
-    pl.Binary(): "BLOB",
-    pl.Int32(): "INTEGER",
-    pl.Int64(): "BIGINT",
-    pl.Datetime("us", "UTC"): "TIMESTAMPTZ",
-    pl.List(pl.String()): "VARCHAR[]",
-    pl.Decimal(9, 4): "DECIMAL(9,4)",
-    pl.Decimal(9, 2): "DECIMAL(9,2)",
-}
-
 _LETTER: Final = ["source", "position", "raw"]
 _SAME_LETTER: Final = (
     "letters.source = again.source AND letters.position = again.position AND letters.raw IS NOT DISTINCT FROM again.raw"
@@ -135,9 +123,9 @@ class Store:
             undo.callback(os.close, self._lock_fd)
             _wait_for_orphaned_copy(self.copy_path)
             # Views and all: the first copy is made of this, before any checkpoint of ours.
-            self._connection, self.healed = open_database(self.path, _ddl(_views(extra_views)))
+            self._connection, self.healed = open_database(self.path, ddl(views_sql(extra_views)))
             undo.callback(self._connection.close)
-            _upgrade(self._connection)
+            upgrade(self._connection)
             create_views(self._connection, extra_views)
             self._remember()
             self._start_copy()
@@ -172,6 +160,57 @@ class Store:
         news: tuple[Sized, ...] = (commit.facts, commit.flags, commit.letters, commit.offsets, commit.redriven)
         self._committed |= any(len(part) for part in news)
         self.tend()
+
+    def purge(self, subjects: pl.DataFrame, since: datetime, until: datetime) -> int:
+        """Delete everything about whole subjects in one transaction, and return how many rows that were.
+
+        Args:
+            subjects: Orders (`carrier` null, `number`) and waybills (`carrier`, `number`), with all that uploads and replacements
+                link to them.
+            since: No fact of theirs was received, and no flag changed, before; so that DuckDB need not look at every row.
+            until: Nor after.
+
+        Raises:
+            duckdb.Error: Nothing was deleted. The store must not be used any more.
+        """
+        of_order = "order_id IN (SELECT number FROM gone WHERE carrier IS NULL)"
+        of_waybill = "(carrier, waybill_no) IN (SELECT (carrier, number) FROM gone WHERE carrier IS NOT NULL)"
+        wheres = dict.fromkeys(("order_facts", "uploads", "aftersale_facts", "flag_log"), of_order)
+        wheres |= dict.fromkeys(("scans", "replacements"), of_waybill)
+        with self._registered("gone", subjects.select("carrier", "number")):
+            return self._delete(
+                {
+                    table: f"{'changed_at' if table == 'flag_log' else 'received_at'} BETWEEN $1 AND $2 AND {where}"
+                    for table, where in wheres.items()
+                },
+                since,
+                until,
+            )
+
+    def purge_letters(self, before: datetime, limit: int) -> int:
+        """Delete the dead letters first seen `before`, at most `limit` of them, and return how many those were."""
+        oldest = "SELECT id FROM letters WHERE first_seen_at < $1 ORDER BY id LIMIT $2"
+        return self._delete({"letters": f"id IN ({oldest})"}, before, limit)
+
+    def _delete(self, wheres: Mapping[str, str], *parameters: object) -> int:
+        """Delete rows of tables, and count them in `purged`, in one transaction."""
+        numbers = {"flag_log": self._next_seq - 1, "letters": self._next_letter - 1}
+        deleted = 0
+        with self._transaction():
+            for table, where in wheres.items():
+                ((rows,),) = self._connection.execute(f"DELETE FROM {table} WHERE {where}", list(parameters)).fetchall()
+                if rows:
+                    counted = "SELECT table_name, rows + ?, ? FROM purged WHERE table_name = ?"
+                    self._run(f"INSERT INTO purged {counted}", rows, numbers.get(table), table)
+                    self._run(
+                        "DELETE FROM purged AS p WHERE table_name = ? "
+                        "AND rows < (SELECT max(rows) FROM purged WHERE table_name = ?)",
+                        table,
+                        table,
+                    )
+                deleted += rows
+        self._committed |= deleted > 0
+        return deleted
 
     def mark_published(self, topic: str, last: int) -> None:
         """Remember that everything up to `last` (a `seq` of flags, an `id` of letters) was published to `topic`."""
@@ -381,12 +420,13 @@ class Store:
     def _remember(self) -> None:
         """Read what the writer keeps in memory."""
         state = self.sql(
-            "SELECT clock, memory, (SELECT coalesce(max(seq), 0) + 1 FROM flag_log) AS seq, "
-            "(SELECT coalesce(max(id), 0) + 1 FROM letters) AS letter FROM parcelwatch"
+            f"SELECT clock, memory, {_next_number('flag_log', 'seq')} AS seq, {_next_number('letters', 'id')} AS letter "
+            "FROM parcelwatch"
         ).row(0, named=True)
         self._clock, self.memory = state["clock"], state["memory"]
         self._next_seq, self._next_letter = state["seq"], state["letter"]
-        self.appended = {table: self.sql(f"SELECT count(*) FROM {table}").item() for table in FACTS}
+        purged = dict(self.sql("SELECT table_name, rows FROM purged").iter_rows())
+        self.appended = {table: self.sql(f"SELECT count(*) FROM {table}").item() + purged[table] for table in FACTS}
         self._offsets = {
             source: Offset(position, checksum)
             for source, position, checksum in self.sql("SELECT source, position, checksum FROM offsets").iter_rows()
@@ -467,75 +507,14 @@ class Store:
             self._connection.unregister(name)
 
 
-def create_views(connection: duckdb.DuckDBPyConnection, extra_sql: str = "") -> None:
-    """Create the views of `views.sql` and those of `extra_sql`, unless the database has exactly these already."""
-    text = _views(extra_sql)
-    digest = _digest(text)
-    if connection.execute("SELECT views FROM parcelwatch").fetchall() == [(digest,)]:
-        return
-    connection.begin()
-    connection.execute(text).fetchall()
-    connection.execute("UPDATE parcelwatch SET views = ?", [digest]).fetchall()
-    connection.commit()
-
-
-_TABLES: Final[Mapping[str, Mapping[str, pl.DataType | type[pl.DataType]]]] = {
-    **FACTS,
-    "flag_log": {"seq": pl.Int64(), **FLAG_LOG},
-    "letters": {"id": pl.Int64(), **LETTERS, "first_seen_at": TIME, "redriven_at": TIME},
-    "offsets": {"source": pl.String(), "position": pl.Int64(), "checksum": pl.Int64()},
-    "published": {"topic": pl.String(), "last": pl.Int64()},
-    "parcelwatch": {"format": pl.Int32(), "views": pl.String(), "clock": TIME, "memory": pl.String()},
-}
-
-
-def _views(extra_sql: str) -> str:
-    return files("pipeline").joinpath("views.sql").read_text("utf-8") + extra_sql
-
-
-def _digest(views: str) -> str:
-    return hashlib.sha256(views.encode()).hexdigest()
-
-
-def _table_statements() -> list[str]:
-    return [
-        f"CREATE TABLE {table} ({', '.join(f'{name} {_sql_type(name, kind)}' for name, kind in columns.items())});"
-        for table, columns in _TABLES.items()
-    ]
-
-
-def _ddl(views: str) -> str:
-    about = f"INSERT INTO parcelwatch VALUES ({FORMAT}, '{_digest(views)}', NULL, NULL);"
-    return "\n".join([*_table_statements(), about, views])
-
-
-def _upgrade(connection: duckdb.DuckDBPyConnection) -> None:
-    """Give a database of an earlier format the tables and columns that it lacks, all of them or none."""
-    if connection.execute("SELECT format FROM parcelwatch").fetchall() == [(FORMAT,)]:
-        return
-    known = connection.execute(
-        "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = current_database()"
-    ).fetchall()
-    tables = {table for table, _ in known}
-    connection.begin()
-    for statement in _table_statements():
-        if statement.split()[2] not in tables:
-            connection.execute(statement).fetchall()
-    for table, columns in _TABLES.items():
-        for name in columns if table in tables else ():
-            if (table, name) not in known:
-                kind = _sql_type(name, columns[name])
-                connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind}").fetchall()
-    connection.execute("UPDATE parcelwatch SET format = ?", [FORMAT]).fetchall()
-    connection.commit()
-
-
-def _sql_type(name: str, kind: pl.DataType | type[pl.DataType]) -> str:
-    return "JSON" if name == "evidence" else _SQL_TYPES[kind]
-
-
 def _select(table: str, schema: pl.Schema, where: str = "true") -> str:
     return f"SELECT {', '.join(schema.names())} FROM {table} WHERE {where}"
+
+
+def _next_number(table: str, column: str) -> str:
+    """Return the SQL of the number after all that were ever given, also to rows that were purged."""
+    purged = f"(SELECT last FROM purged WHERE table_name = '{table}')"
+    return f"(SELECT greatest(coalesce(max({column}), 0), coalesce({purged}, 0)) + 1 FROM {table})"
 
 
 def _numbered(frame: pl.DataFrame, name: str, first: int) -> pl.DataFrame:

@@ -41,6 +41,10 @@ _ENV_OF_KUBERNETES: Final = re.compile(
 
 _HASH_KEY_CHARACTERS_MIN: Final = 16
 
+RETENTION_DAYS_MIN: Final = 31
+"""What `retention_days` must have beyond `lateness_days`: the 30 days in which a waybill may not be used again, and the day by
+which events may be ahead of their receipt."""
+
 
 class SettingsError(ValueError):
     """A setting is wrong, unknown or unreadable. The message is one line that names it and says what to do."""
@@ -143,6 +147,11 @@ class Settings(BaseSettings):
     lateness_days: int = Field(
         default=7, ge=1, le=3650, description="how long a finished parcel stays in memory for late facts, in days"
     )
+    retention_days: int | None = Field(
+        default=None,
+        le=36_500,
+        description="days after which what is not heard of any more is deleted, flags included; none: everything is kept",
+    )
     warn_hours: float | None = Field(
         default=None,
         gt=0,
@@ -215,6 +224,16 @@ class Settings(BaseSettings):
                 f"is too short to protect phone numbers; give at least {_HASH_KEY_CHARACTERS_MIN} random characters"
             )
         return key
+
+    @model_validator(mode="after")
+    def _retention_is_long_enough(self) -> Self:
+        least = RETENTION_DAYS_MIN + self.lateness_days
+        if self.retention_days is not None and self.retention_days < least:
+            raise ValueError(
+                f"retention_days is {self.retention_days} and lateness_days {self.lateness_days}, but must be at least "
+                f"{RETENTION_DAYS_MIN} less: a waybill number is watched for 30 days"
+            )
+        return self
 
     @model_validator(mode="after")
     def _topics_differ(self) -> Self:

@@ -1,8 +1,9 @@
+import re
 import sys
 
 import pytest
 
-from benchmarks import latency, places, throughput
+from benchmarks import latency, places, retention, throughput
 from tests.broker import BOOTSTRAP_VARIABLE, Broker
 
 
@@ -49,3 +50,13 @@ def test_the_benchmark_of_latency_sees_all_its_flags(
     figures = capfd.readouterr().out
     assert "produced -> visible" in figures
     assert "60 flags expected: 0 are missing, 0 too many" in figures
+
+
+def test_the_benchmark_of_retention_runs_and_purges(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["retention", "--orders", "100", "--days", "45", "--rows", "5000"])
+    retention.main()
+    table = capfd.readouterr().out
+    assert int(re.search(r"32 days kept.* ([\d,]+) rows purged", table)[1].replace(",", "")) > 0
+    assert int(re.search(r"of 5,000 scans with their uploads ([\d,]+) rows purged", table)[1].replace(",", "")) > 1000

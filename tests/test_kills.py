@@ -107,6 +107,21 @@ def test_a_file_replayed_through_kills_ends_like_one_replayed_in_peace(stream: P
     assert twice_opened(db).is_empty(), f"seed {SEED}"
 
 
+def test_a_file_replayed_through_kills_while_it_purges_ends_like_one_replayed_in_peace(tmp_path: Path) -> None:
+    random, db, peace = Random(SEED), tmp_path / "killed.duckdb", tmp_path / "peace.duckdb"
+    stream, purging = tmp_path / "events.ndjson", ("--retention-days", "32", "--lateness-days", "1")
+    write_file(stream, Simulation(orders=800, seed=5, days=150))
+    for _ in range(KILLS // 2):
+        kill_at_random(random, db, "replay", str(stream), *purging)
+    for file in (db, peace):
+        done = in_a_process("replay", str(stream), "--db", file, *purging, cwd=tmp_path, **SETTINGS)
+        assert done.status == 0, f"seed {SEED}: {done.complaint}"
+    assert outcome(db) == outcome(peace), f"seed {SEED}"
+    purged = "SELECT table_name, rows FROM purged WHERE table_name IN ('scans', 'uploads', 'order_facts') ORDER BY ALL"
+    assert query(db, purged).frame.rows() == query(peace, purged).frame.rows()
+    assert query(db, purged).frame["rows"].min() > 100
+
+
 @pytest.mark.kafka
 def test_topics_read_through_kills_end_like_a_replay_of_the_same_events(
     kafka: Broker, new_topic: Callable[..., str], stream: Path, tmp_path: Path

@@ -32,6 +32,7 @@ ONLY_IN: Final = {
     "kafka": {"pipeline/kafka_source.py", "pipeline/kafka_columns.py", "pipeline/publish.py"},
     "duckdb": {
         "pipeline/store.py",
+        "pipeline/ddl.py",
         "pipeline/healing.py",
         "pipeline/decode.py",
         "pipeline/guarded.py",

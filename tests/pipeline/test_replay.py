@@ -178,6 +178,25 @@ def test_an_interrupted_replay_goes_on_to_the_same_flags(tmp_path: Path) -> None
     assert open_flags(parts) == open_flags(whole) != set()
 
 
+def test_a_replay_keeps_what_was_heard_of_within_the_retention_of_its_own_clock(tmp_path: Path) -> None:
+    days = (0, 1, 30, 60)
+    write(tmp_path / "a.ndjson", [event for day in days for event in parcel(day, paid=24 * day)] + [tick(24 * 61)])
+    keeping = ("--db", "d.duckdb", "--retention-days", "38", "--batch-records-max", "5")
+    done = parcelwatch("replay", "a.ndjson", *keeping, cwd=tmp_path)
+    assert "rows purged, older than the retention of 38 days: 10" in done.out, done.complaint
+    db = tmp_path / "d.duckdb"
+    kept = [{"order_id": "o30"}, {"order_id": "o60"}]
+    assert rows("SELECT order_id FROM orders WHERE paid_at IS NOT NULL ORDER BY ALL", db) == kept
+    again = in_a_process("replay", "-", *keeping, cwd=tmp_path, stdin=ndjson(parcel(0)))
+    assert "dead letters: 2" in again.out
+    assert open_flags(db) == set()
+    redriving = ("redrive", "--db", "d.duckdb", "--retention-days")
+    assert "2 dead letters tried: 0 are events now, 2 are dead still" in parcelwatch(*redriving, "38", cwd=tmp_path).out
+    assert len(rows("FROM dead_letters", db)) == 2
+    assert "2 dead letters tried: 2 are events now" in parcelwatch(*redriving, "100", cwd=tmp_path).out
+    assert rows("FROM dead_letters", db) == []
+
+
 @pytest.mark.parametrize("name", ["missing.ndjson", "text.txt", "folder", "torn.ndjson.gz", "text.parquet"])
 def test_a_file_that_cannot_be_read_is_named_in_one_line_and_no_database_is_made(tmp_path: Path, name: str) -> None:
     (tmp_path / "text.txt").write_text("hello")

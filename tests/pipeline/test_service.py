@@ -186,6 +186,21 @@ def test_a_running_service_tells_how_it_is_and_can_be_asked(topics: Topics) -> N
 
 
 @pytest.mark.kafka
+def test_a_running_service_purges_what_is_older_than_the_retention(topics: Topics) -> None:
+    def event_of(number: int, days: int) -> Event:
+        when = (datetime.now(UTC) - timedelta(days=days)).isoformat()
+        return {"type": "order_cancelled", "order_id": f"o{number}", "occurred_at": when, "received_at": when}
+
+    topics.send_events([event_of(1, 40), event_of(2, 37)])
+    topics.catch_up("--retention-days", "38")  # heard of just now: it is in memory
+    with running(topics, "--retention-days", "38") as (process, address):
+        await_that(lambda: metric(address, "parcelwatch_purged_rows_total") == 1)
+        process.send_signal(signal.SIGTERM)
+        assert ended(process)[0] == 0
+    assert rows("SELECT order_id FROM order_facts", topics.db) == [{"order_id": "o2"}]
+
+
+@pytest.mark.kafka
 def test_a_deadline_that_passes_while_nothing_comes_is_flagged(topics: Topics) -> None:
     due_at = datetime.now(UTC) + timedelta(seconds=8)
     order = {"order_id": "o1", "platform": "wechat_channels", "merchant_id": "m"}

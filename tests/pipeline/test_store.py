@@ -540,7 +540,7 @@ def test_a_file_of_the_first_format_is_given_what_it_lacks_and_keeps_what_it_has
     with duckdb.connect(str(path)) as connection:
         for view_name in ("flags", "flag_history", "orders", "shipments", "aftersales"):
             connection.execute(f"DROP VIEW {view_name}")
-        for table in ("exemptions", "aftersale_facts"):
+        for table in ("exemptions", "aftersale_facts", "purged"):
             connection.execute(f"DROP TABLE {table}")
         for table, columns in since.items():
             for column in columns:
@@ -553,6 +553,7 @@ def test_a_file_of_the_first_format_is_given_what_it_lacks_and_keeps_what_it_has
             assert view(store, "flags", "flag_id", "aftersale_id") == [("f", None)]
             assert view(store, "aftersales") == []
             assert view(store, "parcelwatch", "format") == [(healing.FORMAT,)]
+            assert view(store, "purged") == sorted((table, 0, None) for table in (*FACTS, "flag_log", "letters"))
 
 
 def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:

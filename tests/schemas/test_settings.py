@@ -136,6 +136,7 @@ def test_a_file_that_is_named_must_exist_and_be_text(tmp_path: Path) -> None:
         ("hash_key", "short", "too short"),
         ("bootstrap_servers", "", "--bootstrap-servers"),
         ("flags_topic", "parcelwatch.scans", "must not be read again"),
+        ("retention_days", "37", "retention_days is 37 and lateness_days 7, but must be at least 31 less"),
     ],
 )
 def test_a_wrong_value_is_refused_by_the_name_it_was_given_under(name: str, value: str, says: str) -> None:
@@ -148,6 +149,12 @@ def test_a_wrong_variable_is_named_as_the_variable(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PARCELWATCH_HTTP_PORT", "1")
     monkeypatch.setenv("PARCELWATCH_KAFKA", "{")
     assert message_of().startswith("PARCELWATCH_KAFKA is not a JSON object")
+
+
+def test_a_retention_is_as_long_as_rules_look_back_or_there_is_none() -> None:
+    assert load().retention_days is None
+    assert load({"retention_days": "38"}).retention_days == 38
+    assert load({"retention_days": "32", "lateness_days": "1"}).retention_days == 32
 
 
 def test_every_setting_has_a_description() -> None:
