@@ -104,6 +104,8 @@ class Engine:
     ) -> Outcome:
         """Absorb events, judge what they touch and what has fallen due at `clock`, and commit everything in one transaction.
 
+        It is durable when the store next answers, or settles; what goes wrong then is raised there, or by the next batch.
+
         `clock` None, or earlier than the clock, leaves the clock where it is. `redriven` are the ids of dead letters that these
         events were.
         """
@@ -118,7 +120,8 @@ class Engine:
         due = self._orders_due()
         orders = np.union1d(self._facts.orders_to_judge(touched), due[:_ORDERS_JUDGED_MAX])
         changes = self._rejudge(orders, heard_at)
-        self._store.commit(Commit(new, changes, decoded.letters, offsets, self.clock, redriven=redriven))
+        # While this is written, the next batch can be judged: that needs memory alone.
+        self._store.commit_soon(Commit(new, changes, decoded.letters, offsets, self.clock, redriven=redriven))
         changes = pl.concat([changes, *self._judge_in_parts(due[_ORDERS_JUDGED_MAX:], heard_at)])
         self._forget()
         if self._memory is not None:
@@ -169,7 +172,7 @@ class Engine:
         for first in range(0, len(orders), _ORDERS_JUDGED_MAX):
             changes = self._rejudge(orders[first : first + _ORDERS_JUDGED_MAX], now)
             if len(changes):
-                self._store.commit(Commit({}, changes, LETTERS.to_frame(), {}, self.clock))
+                self._store.commit_soon(Commit({}, changes, LETTERS.to_frame(), {}, self.clock))
             yield changes
 
     def _rejudge(self, orders: Ints, now: int) -> pl.DataFrame:

@@ -130,6 +130,7 @@ class MemoryFile:
             self._take(token, held.sweeps)
 
     def _is_worth_it(self, held: Held) -> bool:
+        self._store.settle()
         has_news = self._store.memory is None or self._store.appended != self._written
         return held.facts.rows() >= _ROWS_MIN and has_news
 

@@ -9,7 +9,7 @@ import argparse
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from threading import Event
@@ -23,6 +23,7 @@ from pipeline.metrics import Health, Metrics, MetricsServer
 from pipeline.publish import Publisher
 from pipeline.replay import Summary
 from pipeline.running import Pipeline, Stop, ahead, opened
+from pipeline.store import Offset
 from schemas.settings import Settings
 
 _TICK_SECONDS: Final = 1.0
@@ -77,6 +78,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             service.turn(arrival)
             if arguments.until_caught_up and goal.reached(arrival.batch, pipeline.engine.clock):
                 stop.done()
+        service.settle()
         service.summarize()
         log.info("stopped: everything judged is committed")
     return 0
@@ -163,6 +165,7 @@ class Service:
         self._silent = 0
         self._purged: tuple[int, float] = (0, 0.0)
         self._committed_at: datetime | None = None
+        self._given: Mapping[str, Offset] = {}
         self._judged_at = 0.0
         self._begin_summary()
 
@@ -173,13 +176,21 @@ class Service:
             outcome = self._engine.process(decoded, batch.offsets, batch.clock)
             self._judged_at = time.monotonic()
             self._committed_at = datetime.now(UTC)
-            self._source.acknowledge(batch.offsets)
+            # What the engine was given before is durable now, and this may not be yet.
+            self._source.acknowledge(self._given)
+            self._given = batch.offsets
             self._publisher.publish(self._store)
             self._count(outcome)
             self._purger.step()
         self._show(batch)
         if time.monotonic() - self._summary_began >= self._summary_every_seconds:
             self.summarize()
+
+    def settle(self) -> None:
+        """Wait until everything judged is committed, and let the group's offsets follow."""
+        self._store.settle()
+        self._source.acknowledge(self._given)
+        self._given = {}
 
     def summarize(self) -> None:
         """Log one line about the time since the last summary."""

@@ -25,9 +25,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence, Sized
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from threading import get_ident
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
@@ -116,6 +118,10 @@ class Store:
         """Whether a finished copy holds what the last checkpoint wrote. Without it there is no next checkpoint."""
         self._committed = True
         """Whether the log may hold anything."""
+        self._owner = get_ident()
+        self._writer = ThreadPoolExecutor(1, "committing")
+        self._pending: Future[None] | None = None
+        """The commit that the writer was given last, if nobody has waited for it yet."""
         if not self.path.parent.is_dir():
             raise StoreError(f"{self.path.parent}: no such folder; create it, or name another file")
         with ExitStack() as undo:
@@ -123,8 +129,8 @@ class Store:
             undo.callback(os.close, self._lock_fd)
             _wait_for_orphaned_copy(self.copy_path)
             # Views and all: the first copy is made of this, before any checkpoint of ours.
-            self._connection, self.healed = open_database(self.path, ddl(views_sql(extra_views)))
-            undo.callback(self._connection.close)
+            self._database, self.healed = open_database(self.path, ddl(views_sql(extra_views)))
+            undo.callback(self._database.close)
             upgrade(self._connection)
             create_views(self._connection, extra_views)
             self._remember()
@@ -160,6 +166,21 @@ class Store:
         news: tuple[Sized, ...] = (commit.facts, commit.flags, commit.letters, commit.offsets, commit.redriven)
         self._committed |= any(len(part) for part in news)
         self.tend()
+
+    def commit_soon(self, commit: Commit) -> None:
+        """Do what `commit` does in a thread of its own. Whatever is asked of the store next waits for it, and raises its errors."""
+        self.settle()
+        self._pending = self._writer.submit(self.commit, commit)
+
+    def settle(self) -> None:
+        """Wait until everything is durable that was to be committed.
+
+        Raises:
+            duckdb.Error: It is not. The store must not be used any more.
+        """
+        if self._pending is not None and get_ident() == self._owner:
+            pending, self._pending = self._pending, None
+            pending.result()
 
     def purge(self, subjects: pl.DataFrame, since: datetime, until: datetime) -> int:
         """Delete everything about whole subjects in one transaction, and return how many rows that were.
@@ -231,10 +252,12 @@ class Store:
 
     def offsets(self) -> dict[str, Offset]:
         """Return how far each source has been read."""
+        self.settle()
         return dict(self._offsets)
 
     def clock(self) -> datetime | None:
         """Return the committed clock, in UTC."""
+        self.settle()
         return self._clock
 
     def load(self, orders: pl.Series, waybills: pl.DataFrame) -> dict[str, pl.DataFrame]:
@@ -321,6 +344,7 @@ class Store:
 
     def tend(self) -> None:
         """Renew the published copy if that is due. Called by `commit`; call it as well while there is nothing to commit."""
+        self.settle()
         if (
             self._copy_finished()
             and time.monotonic() >= self._copy_due_at
@@ -330,6 +354,7 @@ class Store:
 
     def publish_copy(self) -> None:
         """Checkpoint and begin to copy the file, unless a copy is still being made, or another connection is in the way."""
+        self.settle()
         if not self._copy_finished():
             return
         if self._copy_has_checkpoint and self._committed:
@@ -352,6 +377,7 @@ class Store:
         if self._lock_fd < 0:
             return
         try:
+            self.settle()
             for _ in range(2):  # the copy being made, and then one of what was committed meanwhile
                 self._copy_finished(wait=True)
                 self.publish_copy()
@@ -375,7 +401,9 @@ class Store:
     def _let_go(self) -> None:
         if self._lock_fd < 0:
             return
-        self._connection.close()
+        self._writer.shutdown()  # waits; after an error nobody asks any more what became of the last commit
+        self._pending = None
+        self._database.close()
         self._copy_finished(wait=True)
         os.close(self._lock_fd)
         self._lock_fd = -1
@@ -435,6 +463,11 @@ class Store:
         self._last_letters = dict(last.iter_rows())
 
     # Statements
+
+    @property
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        self.settle()
+        return self._database
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -84,6 +84,31 @@ def test_a_commit_that_fails_leaves_nothing_behind(path: Path) -> None:
         assert store.clock() is None
 
 
+def test_a_commit_that_comes_soon_is_there_when_the_store_is_asked(path: Path) -> None:
+    with Store(path) as store:
+        for hour in range(1, 4):
+            offsets = {"t/0": Offset(hour, None)}
+            store.commit_soon(
+                commit(facts(scans=[scan(str(hour), "picked_up", hour)]), offsets=offsets, clock=at(hour))
+            )
+        assert (store.clock(), store.offsets()) == (at(3), {"t/0": Offset(3, None)})
+        assert len(view(store, "scans")) == 3
+        store.commit_soon(commit(facts(scans=[scan("4", "picked_up", 4)]), clock=at(4)))
+    with Store(path) as store:
+        assert len(view(store, "scans")) == 4
+
+
+def test_a_commit_that_fails_later_is_told_to_who_asks_next(path: Path) -> None:
+    store = Store(path)
+    store.commit_soon(commit(facts(scans=[scan("1", "picked_up", 1)]), clock=at(1)))
+    store.settle()
+    store._database.execute("DROP TABLE scans CASCADE")
+    store.commit_soon(commit(facts(scans=[scan("2", "picked_up", 2)]), clock=at(2)))
+    with pytest.raises(duckdb.Error):
+        store.clock()
+    store.__exit__(duckdb.Error, duckdb.Error(), None)
+
+
 def test_offsets_of_sources_that_were_not_read_stay_and_those_that_were_may_go_back(store: Store) -> None:
     store.commit(commit(offsets={"a": Offset(5, 1), "b": Offset(6, None)}))
     store.commit(commit(offsets={"a": Offset(2, 9), "c": Offset(1, None)}))
