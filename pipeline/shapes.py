@@ -227,7 +227,7 @@ def _learned(message: bytes, lay_out: LayOut) -> _Shape | None:
 
 
 def _told(message: bytes, slots: Mapping[Slot, tuple[int, int]]) -> dict[str, Any]:
-    """Read a JSON object with slots in the place of its open values; empty if it is none. Of a key's values the last counts."""
+    """Read a JSON object with slots in the place of its open values; empty if it is none, or has a key twice."""
     numbered = list(slots)
     template, done = [], 0
     for number, (start, stop) in enumerate(slots.values()):
@@ -237,10 +237,17 @@ def _told(message: bytes, slots: Mapping[Slot, tuple[int, int]]) -> dict[str, An
     if text.count("[") + text.count("{") > _BRACKETS_MAX:
         return {}
     try:
-        told = json.loads(text, parse_constant=_refuse)
+        told = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse)
     except ValueError:
         return {}
     return _slotted(told, numbered) if isinstance(told, dict) else {}
+
+
+def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    told = dict(members)
+    if len(told) < len(members):
+        raise ValueError("a key occurs twice")
+    return told
 
 
 def _refuse(constant: str) -> None:

@@ -364,6 +364,9 @@ def test_what_columns_cannot_vouch_for_is_counted() -> None:
     # Nothing is to be learned from the first, and one look shows it: there is time left for the second.
     decoder.decode(records([scan(x=1e300), scan(event_id="e1")]))
     assert decoder.handed_over == 4
+    # Which of two values counts is the models' business.
+    decoder.decode(records([scan()[:-1] + b', "status": "delivered"}']))
+    assert decoder.handed_over == 5
 
 
 # What comes out ------------------------------------------------------------------------------------------------------
