@@ -14,8 +14,8 @@ from pathlib import Path
 import polars as pl
 
 from pipeline.decode import Decoder
-from pipeline.packing import split
 from pipeline.files import open_readers
+from pipeline.packing import split
 from pipeline.places import Places
 from pipeline.simulate import Simulation, write_file
 
