@@ -74,6 +74,16 @@ def bare_polars(path: str) -> dict[str, Any]:
     return {"events": len(frame), "seconds": time.perf_counter() - started}
 
 
+def as_parquet(path: str, target: str) -> dict[str, Any]:
+    """Write the same events as a table, with times as such."""
+    started = time.perf_counter()
+    frame = pl.read_ndjson(path, infer_schema_length=None)
+    times = [name for name in frame.columns if name.endswith(("_at", "_to", "_from", "_until"))]
+    frame = frame.with_columns(pl.col(name).str.to_datetime(time_unit="us", time_zone="UTC") for name in times)
+    frame.write_parquet(target)
+    return {"events": len(frame), "seconds": time.perf_counter() - started}
+
+
 def bare_reader(path: str) -> dict[str, Any]:
     """Cut the file into lines, as the replay does, and do nothing with them."""
     started = time.perf_counter()
@@ -139,7 +149,8 @@ def memory(db: str) -> dict[str, Any]:
 
 
 PARTS: dict[str, Callable[..., dict[str, Any]]] = {
-    part.__name__: part for part in (simulated, bare_polars, bare_reader, bare_kafka, kafka_in_columns, memory)
+    part.__name__: part
+    for part in (simulated, bare_polars, as_parquet, bare_reader, bare_kafka, kafka_in_columns, memory)
 }
 
 
@@ -228,6 +239,12 @@ def from_files(here: Path, events: int, stream: Path) -> Path:
     db = here / "replay.duckdb"
     row("parcelwatch replay", measure(["pipeline", "replay", stream, "--db", db], events), unit)
     print(f"{'':34} {wrong_flags(db, Path(f'{stream}.labels.ndjson'))}")
+    table = stream.with_suffix(".parquet")
+    part(as_parquet, stream, table)
+    of_table = here / "table.duckdb"
+    row("parcelwatch replay, Parquet", measure(["pipeline", "replay", table, "--db", of_table], events), unit)
+    print(f"{'':34} {wrong_flags(of_table, Path(f'{stream}.labels.ndjson'))}")
+    of_table.unlink()
     held = part(memory, db).said
     print(
         f"{'in memory after a restart':34} {held['bytes_per_waybill']:,.0f} bytes a shipment "

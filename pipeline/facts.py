@@ -393,6 +393,12 @@ class Facts:
         ids, digest = owners.add(frame), (digest_of(frame) >> np.uint64(32)).astype(np.uint32)
         fact = pl.Series(mixed(ids, digest, micros(frame["occurred_at"])))
         new = fact.is_first_distinct()
+        if not new.all():
+            # Of those that came together the one that was received first, whatever their order here.
+            by = frame.select(pl.arg_sort_by("received_at", "event_id")).to_series()
+            first = np.zeros(len(frame), np.bool_)
+            first[by.filter(fact.gather(by).is_first_distinct())] = True
+            new = pl.Series(first)
         owner, rows = chains.owned(np.unique(ids))
         if rows.size:
             known = pl.Series(mixed(owner, table["digest"][rows], table["at"][rows]))
