@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from benchmarks import latency, places, retention, throughput
+from benchmarks import latency, places, retention, scale, throughput
 from tests.broker import BOOTSTRAP_VARIABLE, Broker
 
 
@@ -14,7 +14,7 @@ def test_the_benchmark_runs_and_its_replay_flags_what_it_must(
     throughput.main()
     table = capfd.readouterr().out
     assert "parcelwatch replay" in table
-    assert "labels 0 are missing, 0 flags are too many" in table
+    assert table.count("labels 0 are missing, 0 flags are too many") == 2, "from NDJSON and from Parquet"
 
 
 @pytest.mark.kafka
@@ -28,6 +28,14 @@ def test_the_benchmark_of_kafka_runs(
     table = capfd.readouterr().out
     assert "the same in columns, bare" in table
     assert "parcelwatch run" in table
+
+
+def test_the_benchmark_of_scale_restarts_with_all_its_shipments(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["scale", "--shipments", "2000"])
+    scale.main()
+    assert "never picked up: 2 flagged of 2" in capfd.readouterr().out
 
 
 def test_the_benchmark_of_places_runs(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
