@@ -22,6 +22,7 @@ from pipeline.profiles import ProfileError, load_profiles
 from pipeline.purging import Purger
 from pipeline.serving import serving
 from pipeline.store import Store
+from places.resolving import load_names
 from schemas.settings import Settings, SettingsError
 
 Item = TypeVar("Item")
@@ -55,6 +56,9 @@ def opened(settings: Settings, formats: Formats | None = None) -> Iterator[Pipel
         StoreError: The database cannot be opened, or another process has it.
         HashKeyError: The database's key is gone.
     """
+    Thread(
+        target=load_names, name="names", daemon=True
+    ).start()  # the first batch needs them, the database takes as long
     profiles = profiles_of(settings)
     formats = formats or Formats.of(settings)
     views = profile_views(profiles)

@@ -12,10 +12,10 @@ from typing import Any, Final, NamedTuple
 import polars as pl
 
 from places.abroad import HERE, HOME, countries, country_codes, country_names, number_of
-from places.divisions import cities_of, city_of, common, full_name
+from places.divisions import cities_of, city_of, common, full_name, neighbours, towns
 from places.names import PEOPLES, readings
 from places.reading import Found, country_of, names_in, read_fields, read_text
-from places.texts import COUNTRY, FIELD, HUB, skeleton_of, skeletons
+from places.texts import COUNTRY, FIELD, HUB, replacements, skeleton_of, skeletons
 
 KEY: Final = ("country", "province", "city", "district", "words")
 """What a place is known by: its fields as written, and the skeletons of its texts where the fields name no city."""
@@ -119,6 +119,13 @@ class _Fields(NamedTuple):
     province: str | None
     city: str | None
     district: str | None
+
+
+def load_names() -> None:
+    """Load the lists of names, a third of a second. Else the first places wait for them."""
+    replacements()
+    neighbours()
+    towns()
 
 
 def resolve(keys: pl.DataFrame) -> pl.DataFrame:

@@ -100,7 +100,7 @@ def skeletons(texts: pl.Series, *, scanned: bool) -> pl.Series:
     text = pl.concat_str(pl.lit(" "), text.str.replace_all(r"[\s\p{P}--[\[\]]]+", " "), pl.lit(" "))
     prepared = pl.DataFrame({"text": texts.cast(pl.String)}).select(text=text)
     if len(texts) > _FEW:
-        found = prepared.select(pl.col("text").str.replace_many(*_replacements(), leftmost=True))
+        found = prepared.select(pl.col("text").str.replace_many(*replacements(), leftmost=True))
     else:
         one_by_one = [None if text is None else _marked(text) for text in prepared["text"]]
         found = pl.DataFrame({"text": pl.Series(one_by_one, dtype=pl.String)})
@@ -167,7 +167,8 @@ def _found() -> dict[str, str]:
 
 
 @cache
-def _replacements() -> tuple[pl.Series, pl.Series]:
+def replacements() -> tuple[pl.Series, pl.Series]:
+    """Return everything that is looked for, and how it is marked, as `replace_many` wants it."""
     return pl.Series(_found().keys()).implode(), pl.Series(_found().values()).implode()
 
 
