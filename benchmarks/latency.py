@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -97,8 +97,8 @@ def background(events: int, now: datetime) -> Iterator[Message]:
             yield message.topic, message.key, TIMES.sub(press, message.value)
 
 
-def produce(bootstrap: str, orders: str, scans: str, rate: float, seconds: float, warm_up: float) -> None:
-    """Say when all is prepared, wait for a line, send, and say what was sent when. In a process of its own."""
+def produce(result: Path, bootstrap: str, topics: Sequence[str], rate: float, seconds: float, warm_up: float) -> None:
+    """Say when all is prepared, wait for a line, send, and write to `result` what was sent when. In a process of its own."""
     from kafka import KafkaProducer  # noqa: PLC0415  its memory and threads are the producer's alone
 
     now = datetime.now(UTC)
@@ -114,10 +114,10 @@ def produce(bootstrap: str, orders: str, scans: str, rate: float, seconds: float
         lasts[len(messages)] = one
         messages.append(one.last)
     messages += (next(plain) for _ in range(total - len(messages)))
-    topics = {ORDERS: orders, SCANS: scans}
-    encoded = [(topics[topic], key.encode(), value.encode()) for topic, key, value in messages]
+    names = dict(zip((ORDERS, SCANS), topics, strict=True))
+    encoded = [(names[topic], key.encode(), value.encode()) for topic, key, value in messages]
     producer = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=5, batch_size=128 * 1024)
-    for topic in topics.values():
+    for topic in topics:
         producer.partitions_for(topic)
     print("ready", flush=True)
     sys.stdin.readline()
@@ -138,17 +138,14 @@ def produce(bootstrap: str, orders: str, scans: str, rate: float, seconds: float
     took = time.monotonic() - timed_from
     producer.close()
     used = psutil.Process().cpu_times()
-    print(
-        json.dumps(
-            {
-                "sent_at": sent_at,
-                "rules": {one.order_id: one.rule for one in probes},
-                "events": len(encoded),
-                "rate": (len(encoded) - min(lasts)) / took,
-                "cpu_seconds": used.user + used.system,
-            }
-        )
-    )
+    told = {
+        "sent_at": sent_at,
+        "rules": {one.order_id: one.rule for one in probes},
+        "events": len(encoded),
+        "rate": (len(encoded) - min(lasts)) / took,
+        "cpu_seconds": used.user + used.system,
+    }
+    result.write_text(json.dumps(told))  # to a pipe it may be too long
 
 
 # ------------------------------------------------------------------------------------------------------------------- the run
@@ -198,9 +195,9 @@ def measure(here: Path, bootstrap: str, topics: list[str], arguments: argparse.N
     db = here / "latency.duckdb"
     times = (arguments.rate, arguments.seconds, arguments.warm_up)
     own = ("--orders-topic", topics[0], "--scans-topic", topics[1])
-    producer = start(
-        "benchmarks.latency", "--produce", bootstrap, *topics, *times, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    result = here / "produced.json"
+    sending = ("--produce", result, bootstrap, *topics, *times)
+    producer = start("benchmarks.latency", *sending, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     service = start("pipeline", "run", "--db", db, "--bootstrap-servers", bootstrap, *own, "--http-port", 0, stderr=log)
     try:
         assert producer.stdin is not None
@@ -220,7 +217,7 @@ def measure(here: Path, bootstrap: str, topics: list[str], arguments: argparse.N
         read, took = watcher.records_read(), time.monotonic() - began
         used = psutil.Process(service.pid).cpu_times()
         cpu_share = (used.user + used.system - cpu_before) / took
-        told = json.loads(producer.stdout.read())
+        told = json.loads(result.read_text())
         wanted = {(rule, order_id) for order_id, rule in told["rules"].items()}
         give_up_at = time.monotonic() + WAIT_SECONDS_MAX
         while not wanted <= watcher.seen_at.keys() and time.monotonic() < give_up_at:
@@ -263,10 +260,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60, help="for how long (default: %(default)s)")
     parser.add_argument("--warm-up", type=float, default=15, help="and for how long before (default: %(default)s)")
     parser.add_argument("--folder", type=Path, help="where to put the database while it runs")
-    parser.add_argument("--produce", nargs=6, help=argparse.SUPPRESS)
+    parser.add_argument("--produce", nargs=7, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.produce:
-        produce(*arguments.produce[:3], *map(float, arguments.produce[3:]))
+        result, bootstrap, *topics = arguments.produce[:4]
+        produce(Path(result), bootstrap, topics, *map(float, arguments.produce[4:]))
         return
     broker = start_broker()
     try:
