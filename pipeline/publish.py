@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, Protocol
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, KafkaTimeoutError
 
-from pipeline.kafka_source import CLIENT_DEFAULTS, connecting
+from pipeline.kafka_source import CLIENT_DEFAULTS, SourceError, connecting
 from pipeline.store import Store
 
 RAW_BYTES_MAX: Final = 100_000
@@ -162,15 +162,20 @@ def sending(settings: Mapping[str, Any]) -> Iterator[Send]:
 
     Raises:
         SourceUnreachableError: no broker answered.
+        SourceError: a topic does not exist.
         KafkaError: a message could not be delivered.
     """
-    producer = _connected({"linger_ms": 20, "batch_size": 128 * 1024, **settings})
+    producer = _connected({"linger_ms": 20, "batch_size": 128 * 1024, "max_block_ms": 10_000, **settings})
     failures: list[BaseException] = []
 
     def send(topic: str, key: str, value: bytes, recorded_at_ms: int | None = None) -> None:
         if failures:
             raise failures[0]
-        producer.send(topic, value, key=key.encode(), timestamp_ms=recorded_at_ms).add_errback(failures.append)
+        try:
+            future = producer.send(topic, value, key=key.encode(), timestamp_ms=recorded_at_ms)
+        except KafkaTimeoutError as error:
+            raise SourceError(f"{topic} cannot be written to: create this topic, or name another one") from error
+        future.add_errback(failures.append)
 
     try:
         yield send

@@ -14,7 +14,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from pipeline import publish
-from pipeline.kafka_source import SourceUnreachableError
+from pipeline.kafka_source import SourceError, SourceUnreachableError
 from pipeline.publish import RAW_BYTES_MAX, Publisher, sending
 from pipeline.store import Commit, Store
 from schemas.frames import FLAG_LOG, LETTERS
@@ -202,3 +202,11 @@ def test_a_message_that_cannot_be_delivered_is_an_error(kafka: Broker, new_topic
     topic = new_topic(configs={"max.message.bytes": "1000"})
     with pytest.raises(KafkaError), sending({"bootstrap_servers": kafka.bootstrap}) as send:
         send(topic, "key", b"x" * 2000)
+
+
+def test_a_topic_that_nobody_made_is_named(kafka: Broker) -> None:
+    with (
+        pytest.raises(SourceError, match="nobody-made-this cannot be written to: create this topic"),
+        sending({"bootstrap_servers": kafka.bootstrap, "max_block_ms": 300}) as send,
+    ):
+        send("nobody-made-this", "", b"")
