@@ -1,13 +1,15 @@
 """Facts as numbers: the columns of each table in memory, and how what an event says becomes them."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 
 from detectors import RULES
-from pipeline.arrays import Ints
+from pipeline.arrays import Ints, column, distinct
 from schemas.events import AftersaleAnswer, AftersaleKind
 from schemas.frames import FACTS
 
@@ -101,13 +103,22 @@ _TABLE_OF: Final = {
 """Where an event's fact goes, by type; exemptions of many orders have a table of their own."""
 
 
+_TABLES: Final = tuple(FACTS)
+_NTH_TABLE: Final = np.array([_TABLES.index(name) for name in _TABLE_OF.values()])
+_EXEMPTING: Final = list(_TABLE_OF).index("exemption_granted")
+
+
 def split(events: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """Return `EVENTS` rows as facts, by table of `FACTS`; only tables that have any."""
-    tables = events["type"].replace_strict(list(_TABLE_OF), list(_TABLE_OF.values()), return_dtype=pl.String)
-    many = (events["type"] == "exemption_granted") & events["order_id"].is_null()
-    tables = tables.set(many, "exemptions")
-    parts = {name: events.filter(tables == name).select(schema.names()) for name, schema in FACTS.items()}
-    return {name: part for name, part in parts.items() if len(part)}
+    kind = code(events["type"], tuple(_TABLE_OF))
+    table = _NTH_TABLE[kind]
+    exempting = np.flatnonzero(kind == _EXEMPTING)
+    if exempting.size:
+        of_many = events["order_id"][exempting].is_null().to_numpy()
+        table[exempting[of_many]] = _TABLES.index("exemptions")
+    return {
+        _TABLES[nth]: events[FACTS[_TABLES[nth]].names()].filter(pl.Series(table == nth)) for nth in distinct(table)
+    }
 
 
 def evidence_digest(evidence: pl.Series) -> npt.NDArray[np.uint64]:
@@ -127,12 +138,28 @@ def digest_of(frame: pl.DataFrame) -> npt.NDArray[np.uint64]:
 
 def micros(times: pl.Series) -> Times:
     """Return `times` as µs since 1970, `UNKNOWN` where there is none."""
-    return times.to_physical().fill_null(UNKNOWN).to_numpy()
+    return times.to_numpy().view(np.int64)  # NumPy's "not a time" is `UNKNOWN`.
+
+
+def time_column(name: str, times: Times) -> pl.Series:
+    """Return µs since 1970 as a column of times, null where they are `UNKNOWN` or `NEVER`."""
+    return column(name, times, (times != UNKNOWN) & (times != NEVER), pa.timestamp("us", "UTC"))
+
+
+def to_micros(duration: timedelta) -> int:
+    """Return whole µs."""
+    return duration // timedelta(microseconds=1)
+
+
+def since_epoch(time: datetime) -> int:
+    """Return µs since 1970."""
+    return to_micros(time - datetime(1970, 1, 1, tzinfo=UTC))
 
 
 def code(values: pl.Series, names: tuple[str, ...]) -> npt.NDArray[np.uint8]:
     """Return the position of each value in `names`."""
-    return values.replace_strict(names, range(len(names)), return_dtype=pl.UInt8).to_numpy()
+    number = pl.first().cast(pl.Enum(names)).to_physical().cast(pl.UInt8)
+    return values.to_frame().select(number).to_series().to_numpy()
 
 
 def seconds(time: Times | int) -> npt.NDArray[np.uint32]:
