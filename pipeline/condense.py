@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from detectors._facts import AT_HUB, DROPS, MOVING, PICKED_UP, STATUSES, TURNED_BACK
-from pipeline.arrays import NONE, Bools, Ints, begins, column, distinct, taken
+from pipeline.arrays import NONE, Bools, Ints, begins, column, distinct, pairs, rows_of, taken
 from pipeline.facts import Facts, lie_in
 from pipeline.packing import CASE_KINDS, CASE_WORDS, KINDS, NEVER, UNKNOWN, Times, time_column
 from pipeline.transfers import in_force_within_origin
@@ -65,9 +65,9 @@ class Views(NamedTuple):
     """And `waybill` (as uploaded), `scanned`, and the SHIPMENT columns, but for those that `told` adds."""
     pickup: pl.DataFrame
     """And the PICKUP columns, but for those that `told` adds. A shipment that was not picked up again has no row, or one with
-    nulls in these, if it was asked for."""
+    nulls in these, if it was asked for. Without a row it has no columns either, as the next."""
     aftersale: pl.DataFrame
-    """And `case` and the AFTERSALE columns, without those of shipments. Without a row it has no columns either."""
+    """And `case` and the AFTERSALE columns, without those of shipments."""
     exemptions: pl.DataFrame
     """`order`, `rules` (bits), and in µs, `UNKNOWN` where there is none: `extended_to` (else exempt altogether), `applies_from` and
     `applies_until` (else always)."""
@@ -99,7 +99,7 @@ class _Pickups(NamedTuple):
 
     scanned: Ints
     in_pickup: Ints
-    pickup_at: Times
+    at: Times
     in_first_pickup: Ints
     """The place of the waybill's first pickup that names a city."""
 
@@ -129,23 +129,25 @@ def condense(facts: Facts, orders: Ints, within_origin: Bools = _ANYWHERE, picku
     owner = at_order[uploads.order]
     scanned = _scanned(facts, uploads.waybill, within_origin[known["platform"][owner]])
     trajectories, pickups = _trajectories(facts, scanned)
-    shipment = _framed(
-        {
-            **{name: values[owner] for name, values in by_order.items()},
-            "waybill": uploads.waybill,
-            "scanned": scanned,
-            "uploaded_at": uploads.at,
-            "uploaded_for_order": uploads.ordinary,
-            **trajectories,
-            **_others(uploads, _reuses(facts, sharing, known, at_order)),
-        }
+    order = pl.DataFrame(_columns(by_order))
+    shipment = rows_of(order, owner).hstack(
+        _columns(
+            {
+                "waybill": uploads.waybill,
+                "scanned": scanned,
+                "uploaded_at": uploads.at,
+                "uploaded_for_order": uploads.ordinary,
+                **trajectories,
+                **_others(uploads, _reuses(facts, sharing, known, at_order)),
+            }
+        )
     )
     several = np.isin(scanned, pickups.scanned) | np.isin(uploads.waybill, pickups_of)
     return Views(
-        _framed(by_order),
+        order,
         shipment,
-        _picked_up(shipment[np.flatnonzero(several)], pickups) if several.any() else shipment.clear(),
-        _cases(facts, by_order, at_order, every_upload),
+        _picked_up(shipment, several, pickups),
+        _cases(facts, order, at_order, every_upload),
         _exemptions(facts, by_order),
     )
 
@@ -169,14 +171,9 @@ _ORDER_COLUMNS: Final = ("order", "platform", "merchant", "category", "paid_at",
 _GRANTED: Final = ("rules", "extended_to", "applies_from", "applies_until")
 
 
-def _framed(columns: Mapping[str, npt.NDArray[Any]]) -> pl.DataFrame:
-    """Return `columns`, with times for those that are called so."""
-    return pl.DataFrame(
-        [
-            time_column(name, values) if name.endswith("_at") else column(name, values)
-            for name, values in columns.items()
-        ]
-    )
+def _columns(values: Mapping[str, npt.NDArray[Any]]) -> list[pl.Series]:
+    """Return `values` as columns, of times where they are called so."""
+    return [time_column(name, some) if name.endswith("_at") else column(name, some) for name, some in values.items()]
 
 
 def _positions(ids: Ints, count: int) -> Ints:
@@ -412,20 +409,30 @@ def _of_one_moment(facts: Facts, owner: Ints, place: Ints, count: int) -> Ints:
     return places
 
 
-def _picked_up(shipments: pl.DataFrame, pickups: _Pickups) -> pl.DataFrame:
-    """Return the view of pickups: a row per pickup of each of `shipments`, one with nulls where it has none."""
-    several = _framed(pickups._asdict())
-    view = shipments.join(several, on="scanned", how="left")
-    return view.with_columns(pl.col("in_pickup", "in_first_pickup").fill_null(NONE))
+def _picked_up(shipment: pl.DataFrame, these: Bools, pickups: _Pickups) -> pl.DataFrame:
+    """Return the view of pickups: a row per pickup of each of `these` shipments, one with nulls where it has no other."""
+    rows = np.flatnonzero(these).astype(np.int32)
+    if not rows.size:
+        return pl.DataFrame()
+    nth, pickup = pairs(shipment["scanned"].to_numpy()[rows], pickups.scanned)
+    alone = np.setdiff1d(np.arange(len(rows)), nth)
+    pickup = np.append(pickup, np.full(len(alone), NONE, np.int32))
+    return rows_of(shipment, rows[np.append(nth, alone)]).hstack(
+        [
+            column("in_pickup", taken(pickups.in_pickup, pickup, NONE)),
+            time_column("pickup_at", taken(pickups.at, pickup, UNKNOWN)),
+            column("in_first_pickup", taken(pickups.in_first_pickup, pickup, NONE)),
+        ]
+    )
 
 
-def _cases(facts: Facts, by_order: Mapping[str, npt.NDArray[Any]], at_order: Ints, uploads: Ints) -> pl.DataFrame:
+def _cases(facts: Facts, orders: pl.DataFrame, at_order: Ints, uploads: Ints) -> pl.DataFrame:
     """Return a row per case that was opened: of each event the earliest, at one moment by what it says.
 
     `uploads` are the rows of all uploads for these orders.
     """
     table = facts.case_facts
-    rows = facts.cases_by_order.rows(by_order["order"])
+    rows = facts.cases_by_order.rows(orders["order"].to_numpy())
     if not rows.size:
         return pl.DataFrame()
     cases = distinct(table["case"][rows])
@@ -446,7 +453,6 @@ def _cases(facts: Facts, by_order: Mapping[str, npt.NDArray[Any]], at_order: Int
     order[owner] = at_order[table["order"][rows]]
     opened = opened_at != NEVER
     columns = {
-        **{name: values[order] for name, values in by_order.items()},
         "case": cases,
         "opened_at": opened_at,
         "answered_at": answered_at,
@@ -461,7 +467,7 @@ def _cases(facts: Facts, by_order: Mapping[str, npt.NDArray[Any]], at_order: Int
         "rejected_at": np.where(agreed, NEVER, answered_at),
         "settled_at": np.minimum.reduce([first["refunded"], resent_at, first["aftersale_closed"]]),
     }
-    return _framed({name: values[opened] for name, values in columns.items()})
+    return rows_of(orders, order[opened]).hstack(_columns({name: some[opened] for name, some in columns.items()}))
 
 
 def _exemptions(facts: Facts, by_order: Mapping[str, npt.NDArray[Any]]) -> pl.DataFrame:

@@ -13,7 +13,21 @@ import numpy.typing as npt
 import polars as pl
 
 from detectors._facts import STATUSES
-from pipeline.arrays import ABSENT, NONE, Bools, Chains, Ints, Keys, SparseChains, Table, Tables, distinct, prefixed
+from pipeline.arrays import (
+    ABSENT,
+    NONE,
+    Bools,
+    Chains,
+    Ints,
+    Keys,
+    SparseChains,
+    Table,
+    Tables,
+    column,
+    distinct,
+    first_of_each,
+    prefixed,
+)
 from pipeline.packing import (
     CASE_FACTS,
     CASE_KINDS,
@@ -34,7 +48,7 @@ from pipeline.packing import (
     code,
     digest_of,
     evidence_digest,
-    hash_or_0,
+    hashes_or_0,
     micros,
     mixed,
     period,
@@ -241,9 +255,9 @@ class Facts:
 
     def _add_order_facts(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Ints]:
         exempts = frame["type"] == "exemption_granted"
-        parts = [self._add_facts_of_orders(frame.filter(~exempts))]
-        if exempts.any():
-            parts.append(self._add_own_exemptions(frame.filter(exempts)))
+        if not exempts.any():
+            return self._add_facts_of_orders(frame)
+        parts = [self._add_facts_of_orders(frame.filter(~exempts)), self._add_own_exemptions(frame.filter(exempts))]
         return pl.concat([part for part, _ in parts]), np.concatenate([owners for _, owners in parts])
 
     def _add_facts_of_orders(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Ints]:
@@ -261,9 +275,7 @@ class Facts:
             "ship_within_hours": frame["ship_within_hours"].fill_null(NONE).to_numpy(),
             "category": _where_given(self.categories.add, frame, "category"),
             "place": self.places.add(frame, scanned=False),
-            "name": hash_or_0(frame.select(pl.col("name_hash"))),
-            "phone": hash_or_0(frame.select(pl.col("phone_hash"))),
-            "address": hash_or_0(frame.select(address)),
+            **hashes_or_0(frame.select(name="name_hash", phone="phone_hash", address=address)),
         }
         self.order_facts.append(rows, len(frame))
         self.facts_by_order.append(owners, len(self.orders))
@@ -321,8 +333,8 @@ class Facts:
 
     def _located(self, frame: pl.DataFrame, rows: Mapping[str, npt.ArrayLike]) -> pl.DataFrame:
         """Fill in the `division` of each row's place."""
-        division = pl.Series(self.places.divisions_of(np.asarray(rows["place"])))
-        return frame.with_columns(division=division.set(division == 0, None))
+        division = self.places.divisions_of(np.asarray(rows["place"]))
+        return frame.with_columns(column("division", division, division != 0))
 
     def _add_case_facts(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Ints]:
         frame, orders, digest = self._unknown(frame, self.orders, self.case_facts, self.cases_by_order)
@@ -341,10 +353,9 @@ class Facts:
 
     def _case_ids(self, frame: pl.DataFrame, orders: Ints) -> Ints:
         """Return the id of each row's case, `NONE` where it has none; `orders` are the rows' orders."""
-        given = frame["aftersale_id"].is_not_null().to_numpy()
-        ids = np.full(len(frame), NONE, np.int32)
+        ids = _where_given(self.cases.add, frame, "aftersale_id")
+        given = ids != NONE
         if given.any():
-            ids[given] = self.cases.add(frame.filter(pl.Series(given)))
             if (count := len(self.cases) - len(self.case_state)) > 0:
                 self.case_state.append({"order": NONE}, count)
             self.case_state["order"][ids[given]] = orders[given]
@@ -388,9 +399,11 @@ class Facts:
         new = fact.is_first_distinct()
         if not new.all():
             # Of those that came together the one that was received first, whatever their order here.
-            by = frame.select(pl.arg_sort_by("received_at", "event_id")).to_series()
-            first = np.zeros(len(frame), np.bool_)
-            first[by.filter(fact.gather(by).is_first_distinct())] = True
+            several = np.flatnonzero(fact.is_duplicated())
+            received = frame[["received_at", "event_id"]][several]
+            several = several[received.select(pl.arg_sort_by("received_at", "event_id")).to_series().to_numpy()]
+            first = new.to_numpy().copy()
+            first[several] = first_of_each(fact.to_numpy()[several])
             new = pl.Series(first)
         owner, rows = chains.owned(distinct(ids))
         if rows.size:
@@ -482,8 +495,10 @@ def _away(keys: Keys, frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat([none, *away]).unique()
 
 
-def _where_given(add: Callable[[pl.DataFrame], Ints], frame: pl.DataFrame, column: str) -> Ints:
-    given = frame[column].is_not_null().to_numpy()
+def _where_given(add: Callable[[pl.DataFrame], Ints], frame: pl.DataFrame, name: str) -> Ints:
+    if not frame[name].null_count():
+        return add(frame)
+    given = frame[name].is_not_null().to_numpy()
     ids = np.full(len(frame), NONE, np.int32)
     if given.any():
         ids[given] = add(frame.filter(pl.Series(given)))

@@ -1,6 +1,6 @@
 """Asks the rules about views: which flags hold of some orders by their facts and the clock."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 from detectors import RULES, DeadlineRule, Given, Rule, View, deadline_of
 from detectors._facts import COMPARED
 from detectors._profiles import Edition, Profiles, RuleSettings
-from pipeline.arrays import NONE, Bools, Ints, begins, column, distinct
+from pipeline.arrays import NONE, Bools, Ints, begins, column, distinct, pairs, rows_of
 from pipeline.comparing import Comparisons
 from pipeline.condense import LATE, LATE_OF_PICKUP, Views, told
 from pipeline.facts import Facts
@@ -104,6 +104,18 @@ class _Said(NamedTuple):
     """By rule: whether it is only about orders without shipping times of their category."""
     limits: Mapping[str, Times]
     """By rule, then by edition, where editions differ."""
+
+
+class _Granted(NamedTuple):
+    """A row for each exemption of each row under any."""
+
+    nth: Ints
+    """Which of the rows under any, and which of all."""
+    row: Ints
+    rules: npt.NDArray[np.uint64]
+    since: Times
+    until: Times
+    to: Times
 
 
 class _Answers(NamedTuple):
@@ -342,12 +354,17 @@ class Judge:
         rows = rows.hstack([time_column("as_of", clock)])
         questions, codes = self._questions[view, under.size > 0], self._rules[view]
         exempt, extended_to = np.zeros(judged.shape, np.bool_), np.full(judged.shape, UNKNOWN, np.int64)
+        granted = _granted(under, exemptions, rows["order"].to_numpy()[under])
         for step in questions.steps:
             if under.size:
-                for code, row, to in _granted(rows[step.columns][under], step.moments, exemptions):
-                    nth = codes.index(code)
-                    exempt[nth, under[row[to == UNKNOWN]]] = True
-                    np.maximum.at(extended_to[nth], under[row], to)
+                nth, one = _applying(rows_of(rows[step.columns], under), step.moments, granted)
+                rule, row, to = (
+                    np.array([codes.index(code) for code in step.moments])[nth],
+                    granted.row[one],
+                    granted.to[one],
+                )
+                exempt[rule[to == UNKNOWN], row[to == UNKNOWN]] = True
+                np.maximum.at(extended_to, (rule, row), to)
                 rows = rows.hstack(
                     [time_column(_extended(code), extended_to[codes.index(code)]) for code in step.moments]
                 )
@@ -429,7 +446,7 @@ class Judge:
             schema = like_these.hstack(told(like_these, facts, late)).select(**evidence).schema
             self._shown[code, exempted] = _Shown(columns, late, _as_json(evidence, schema))
         form = self._shown[code, exempted]
-        part = rows[form.columns][these]
+        part = rows_of(rows[form.columns], these)
         return part.hstack(told(part, facts, form.late)).lazy().select("order", form.evidence)
 
 
@@ -471,37 +488,31 @@ def _leave_first(
     if len(distinct(key[these])) == len(these):
         return
     violated = [pl.Series("key", key[these]), time_column("at", at[these]), pl.Series("row", these)]
-    pickups = rows[["pickup_at", "in_pickup"]][few[these]]
+    pickups = rows_of(rows[["pickup_at", "in_pickup"]], few[these])
     several = pickups.hstack([*violated, *told(pickups, facts, LATE_OF_PICKUP)])
     by = several.sort("key", "at", "pickup_at", *LATE_OF_PICKUP, nulls_last=True)[["key", "row"]].to_numpy()
     asked[:] = False
     asked[by[begins(by[:, 0]), 1]] = True
 
 
-def _granted(
-    rows: pl.DataFrame, moments: Mapping[str, pl.Expr], exemptions: pl.DataFrame
-) -> Iterator[tuple[str, Ints, Times]]:
-    """Yield, for each of the rules in `moments`, the rows that it is exempted in, and to when: `UNKNOWN`, if altogether."""
-    row, granted = _pairs(rows["order"].to_numpy(), exemptions["order"].to_numpy())
-    rules, since, until, to = (
+def _applying(rows: pl.DataFrame, moments: Mapping[str, pl.Expr], granted: _Granted) -> tuple[Ints, Ints]:
+    """Return which of the rules in `moments` each applies to of what is `granted` to `rows`: pairs of positions."""
+    asked = rows.select("order", **moments)
+    moment = np.array([micros(asked[code]) for code in moments])[:, granted.nth]
+    bits = np.array([1 << _NTH[code] for code in moments], np.uint64)
+    # Where there is no such moment, only what holds for ever holds.
+    begun, not_over = granted.since <= moment, _or_never(moment) <= _or_never(granted.until)
+    rule, one = np.nonzero(begun & not_over & (granted.rules & bits[:, np.newaxis] != 0))
+    return rule.astype(np.int32), one.astype(np.int32)
+
+
+def _granted(under: Ints, exemptions: pl.DataFrame, orders: Ints) -> _Granted:
+    """Return what is granted to the rows `under` an exemption, which are of `orders`."""
+    row, granted = pairs(orders, exemptions["order"].to_numpy())
+    columns = (
         exemptions[name].to_numpy()[granted] for name in ("rules", "applies_from", "applies_until", "extended_to")
     )
-    asked = rows.select("order", **moments)
-    for code in moments:
-        moment = micros(asked[code])[row]
-        # Where there is no such moment, only what holds for ever holds.
-        begun, not_over = since <= moment, _or_never(moment) <= _or_never(until)
-        applies = begun & not_over & (rules & np.uint64(1 << _NTH[code]) != 0)
-        yield code, row[applies], to[applies]
-
-
-def _pairs(one: Ints, other: Ints) -> tuple[Ints, Ints]:
-    """Return the positions of all pairs of equal values in `one` and `other`."""
-    by = np.argsort(other, kind="stable")
-    first, end = (np.searchsorted(other[by], one, side) for side in ("left", "right"))
-    count = end - first
-    at = np.repeat(first - (np.cumsum(count) - count), count) + np.arange(count.sum())
-    return np.repeat(np.arange(len(one), dtype=np.int32), count), by[at]
+    return _Granted(row, under[row], *columns)
 
 
 def _pair(orders: Ints, others: Ints) -> npt.NDArray[np.int64]:

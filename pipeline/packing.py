@@ -9,9 +9,9 @@ import polars as pl
 import pyarrow as pa
 
 from detectors import RULES
-from pipeline.arrays import Ints, column, distinct
+from pipeline.arrays import Ints, column, distinct, hash_of
 from schemas.events import AftersaleAnswer, AftersaleKind
-from schemas.frames import FACTS
+from schemas.frames import EVENTS, FACTS
 
 # Times are µs since 1970; where a column has `seconds` they are whole ones, rounded down: who is due too early is judged once more
 # in vain. A digest of 32 bits is compared within one owner and moment only.
@@ -126,14 +126,17 @@ def evidence_digest(evidence: pl.Series) -> npt.NDArray[np.uint64]:
     return evidence.hash(seed=3).to_numpy()
 
 
+_SEEDS: Final = {name: seed for seed, name in enumerate(EVENTS)}
+
+
 def digest_of(frame: pl.DataFrame) -> npt.NDArray[np.uint64]:
     """Return what tells one fact from another: everything but how and when it came."""
-    content = [
-        pl.col(name).list.join("\n") if dtype == pl.List else pl.col(name)
+    content = {
+        _SEEDS[name]: pl.col(name).list.join("\n") if dtype == pl.List else pl.col(name)
         for name, dtype in frame.schema.items()
         if name not in {"event_id", "received_at", "division"}
-    ]
-    return frame.select(pl.struct(content).hash(seed=2).alias("digest"))["digest"].to_numpy()
+    }
+    return frame.select(hash_of(content)).to_series().to_numpy()
 
 
 def micros(times: pl.Series) -> Times:
@@ -173,10 +176,10 @@ def mixed(owner: Ints, digest: npt.NDArray[np.uint32], at: Times) -> npt.NDArray
     return fact ^ (at.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
 
 
-def hash_or_0(column: pl.DataFrame) -> npt.NDArray[np.uint32]:
-    """Return what tells one text from another; 0 where there is none."""
-    text = column.to_series()
-    return (text.hash(seed=1).set(text.is_null(), 0).to_numpy() >> np.uint64(32)).astype(np.uint32)
+def hashes_or_0(texts: pl.DataFrame) -> dict[str, npt.NDArray[np.uint32]]:
+    """Return what tells one text from another, by column; 0 where there is none."""
+    hashes = texts.select(pl.when(pl.all().is_not_null()).then(pl.all().hash(seed=1)).otherwise(0))
+    return {hashed.name: (hashed.to_numpy() >> np.uint64(32)).astype(np.uint32) for hashed in hashes}
 
 
 def period(exemptions: pl.DataFrame) -> dict[str, npt.ArrayLike]:

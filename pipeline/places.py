@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from pipeline.arrays import NONE, Bools, Ints, Keys, Memo, Tables, prefixed
+from pipeline.arrays import NONE, Bools, Ints, Keys, Memo, Tables, hash_of, prefixed
 from places.resolving import KEY, RESOLVED, reduced, resolve
 
 _WHERE: Final = ("province", "city", "district")
@@ -54,7 +54,7 @@ class Places:
         return ids
 
     def _ids(self, written: pl.DataFrame, *, scanned: bool) -> Ints:
-        hashes = written.select(pl.struct(pl.all()).hash(seed=4).alias("hash"))["hash"].to_numpy()
+        hashes = written.select(hash_of(dict(enumerate(map(pl.col, written.columns))))).to_series().to_numpy()
         return self._seen[scanned].of(hashes, lambda new: self._read(written[new], scanned=scanned))
 
     def _read(self, written: pl.DataFrame, *, scanned: bool) -> Ints:
