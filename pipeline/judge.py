@@ -12,7 +12,7 @@ import pyarrow as pa
 from detectors import RULES, DeadlineRule, Given, Rule, View, deadline_of
 from detectors._facts import COMPARED
 from detectors._profiles import Edition, Profiles, RuleSettings
-from pipeline.arrays import NONE, Bools, Ints, begins, column, distinct, pairs, rows_of
+from pipeline.arrays import NONE, Bools, Ints, Keys, begins, column, distinct, pairs, rows_of
 from pipeline.comparing import Comparisons
 from pipeline.condense import LATE, LATE_OF_PICKUP, Views, told
 from pipeline.facts import Facts
@@ -165,6 +165,8 @@ class Judge:
         self._shown: dict[tuple[str, bool], _Shown] = {}
         """What a flag of each rule says, without and with exemptions; known when there is the first."""
         self._comparisons = Comparisons()
+        self._ids: dict[str, tuple[Keys, int, Ints]] = {}
+        """By what they are of: the keys that were looked in, how many there were, and what was found."""
 
     def verdicts(self, views: Views, facts: Facts, as_of: int | None, known: Ints) -> Verdicts:
         """Judge `views` at the clock `as_of` (µs), and show the present evidence of known flags as well.
@@ -217,12 +219,21 @@ class Judge:
     def _editions_of(self, facts: Facts) -> Ints:
         """Return the position of each platform's first edition, by id, and last that of orders without a platform."""
         names = list(self._first)
-        ids = facts.platforms.find(pl.DataFrame({"platform": names}))
+        ids = self._ids_of(facts.platforms, names)
         first = np.full(len(facts.platforms) + 1, self._first[self._profiles.every[0].platform], np.int32)
         for name, at in zip(names, ids.tolist(), strict=True):
             if at >= 0:
                 first[at] = self._first[name]
         return first
+
+    def _ids_of(self, keys: Keys, names: Sequence[str]) -> Ints:
+        """Return the ids of `names`, which are looked for only when there are more keys than the last time."""
+        (column,) = keys.schema
+        known, count, ids = self._ids.get(column, (None, 0, _NO_IDS))
+        if known is not keys or count != len(keys):
+            ids = keys.find(pl.DataFrame({column: names}, schema=keys.schema))
+            self._ids[column] = keys, len(keys), ids
+        return ids
 
     def _said_of_categories(self) -> npt.NDArray[np.int32]:
         """Return three rows: what each edition says of each category, and last of all others, edition by edition.
@@ -259,7 +270,7 @@ class Judge:
 
     def _categories_of(self, facts: Facts) -> Ints:
         """Return the position of each category by id, and last that of orders without one."""
-        ids = facts.categories.find(pl.DataFrame({"category": self._categories}, schema=facts.categories.schema))
+        ids = self._ids_of(facts.categories, self._categories)
         nth = np.full(len(facts.categories) + 1, len(self._categories), np.int32)
         nth[ids[ids >= 0]] = np.flatnonzero(ids >= 0)
         return nth

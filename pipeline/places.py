@@ -88,7 +88,8 @@ class Places:
 
     def part(self, name: str, ids: Ints) -> pl.Series:
         """Return what is known of places, a column of `RESOLVED`; null for `NONE`."""
-        return self._told[name][ids]
+        rows = np.where(ids == NONE, len(self.resolved), ids).astype(np.uint32)
+        return self._told[name][rows]
 
     def name_a_city(self, ids: Ints) -> Bools:
         """Return which places name a city, be it in a list or not; `NONE` does not."""
