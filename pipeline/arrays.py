@@ -179,12 +179,13 @@ class Index:
         step = 0
         while todo.size:
             ids = slots[slot]
-            taken = ids != NONE
-            same = taken & (known[ids] == hashes[todo])
+            same = (
+                known[ids] == hashes
+            )  # Not at a free slot, whose `NONE` is the last hash: that would have been met before.
             found[todo[same]] = ids[same]
-            on = taken & ~same
+            on = np.flatnonzero((ids != NONE) & ~same)
             step += 1
-            todo, slot = todo[on], (slot[on] + step) & (len(slots) - 1)
+            todo, hashes, slot = todo[on], hashes[on], (slot[on] + step) & (len(slots) - 1)
         return found
 
     def add(self, hashes: Hashes) -> Ints:
