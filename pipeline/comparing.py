@@ -9,6 +9,7 @@ from detectors._contract import lie_apart
 from pipeline.arrays import NONE, Hashes, Ints, Memo
 from pipeline.places import Places
 
+_COMPARED: Final = ("cities", "unlisted_city", "unlisted_province", "unlisted_county", "postal")
 _PAIRS_MAX: Final = 1 << 20
 """So many pairs are remembered (some 24 MB)."""
 _NO, _YES, _UNTOLD = range(3)
@@ -29,7 +30,7 @@ class Comparisons:
             one, other = one[both], other[both]
             pairs = _scattered(one, other)
             answers[both] = self._known.of(pairs, lambda new: _look(places, one[new], other[new]))
-        return _ANSWERS.gather(answers)
+        return _ANSWERS[answers]
 
 
 def _scattered(one: Ints, other: Ints) -> Hashes:
@@ -39,9 +40,12 @@ def _scattered(one: Ints, other: Ints) -> Hashes:
 
 
 def _look(places: Places, one: Ints, other: Ints) -> Ints:
-    columns = pl.all().exclude("place", "city", "division")
-    pair = places.resolved.select(columns.gather(one).name.prefix("one_")).hstack(
-        places.resolved.select(columns.gather(other).name.prefix("other_"))
+    pair = pl.DataFrame(
+        [
+            places.part(name, ids).alias(f"{side}_{name}")
+            for side, ids in (("one", one), ("other", other))
+            for name in _COMPARED
+        ]
     )
     apart = pair.select(lie_apart("one", "other").cast(pl.Int32).fill_null(_UNTOLD).alias("apart"))
     found: Ints = apart["apart"].to_numpy()

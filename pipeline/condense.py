@@ -4,7 +4,7 @@ The vocabulary and its meaning are in `detectors._facts`. Keys stay numbers here
 what only evidence shows: `told` puts that into words, for the few rows that need it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -12,12 +12,11 @@ import numpy.typing as npt
 import polars as pl
 
 from detectors._facts import AT_HUB, DROPS, MOVING, PICKED_UP, STATUSES, TURNED_BACK
-from pipeline.arrays import NONE, Bools, Ints
+from pipeline.arrays import NONE, Bools, Ints, begins, column, distinct, pairs, rows_of, taken
 from pipeline.facts import Facts, lie_in
-from pipeline.packing import CASE_KINDS, CASE_WORDS, KINDS, NEVER, UNKNOWN, Times
+from pipeline.packing import CASE_KINDS, CASE_WORDS, KINDS, NEVER, UNKNOWN, Times, time_column
 from pipeline.transfers import in_force_within_origin
 from schemas.events import AftersaleAnswer, AftersaleKind
-from schemas.frames import TIME
 
 _PAID, _CANCELLED, _ADDRESS_CHANGED = range(len(KINDS))
 _STATUS: Final = {name: code for code, name in enumerate(STATUSES)}
@@ -25,17 +24,24 @@ _IDENTITY: Final = ("address", "name", "phone")
 _PLACE: Final = ("place", "city", "cities", "unlisted_city", "unlisted_province", "unlisted_county", "postal")
 _PLACED: Final = ("address", "drop", "pickup", "first_pickup")
 """What has a place: the id is in `in_<what>`, its columns are `<what>_<part>`."""
-_DIFFERS_IN: Final = pl.Series(
-    [", ".join(trait for at, trait in enumerate(_IDENTITY) if bits >> at & 1) for bits in range(1 << len(_IDENTITY))]
-)
 LATE_OF_PICKUP: Final = tuple(f"pickup_{part}" for part in _PLACE)
-LATE: Final = frozenset(
-    {
-        *(f"{what}_{part}" for what in _PLACED for part in _PLACE),
-        *("drop_status", "other_order_id", "other_differs_in"),
-    }
-)
-"""The columns that `told` adds."""
+LATE: Final = {
+    **{f"{what}_{part}": f"in_{what}" for what in _PLACED for part in _PLACE},
+    "drop_status": "drop_nth",
+    "other_order_id": "other_order",
+    "other_differs_in": "differs_in",
+}
+"""The columns that `told` adds, and what number each is made of."""
+_WORDS: Final = {
+    "drop_nth": pl.Series([*DROPS, None]),
+    "differs_in": pl.Series(
+        [
+            ", ".join(trait for at, trait in enumerate(_IDENTITY) if bits >> at & 1) or None
+            for bits in range(1 << len(_IDENTITY))
+        ]
+    ),
+}
+"""By number; by `NONE`, the last."""
 
 _NO_IDS: Final = np.empty(0, np.int32)
 _ANYWHERE: Final = np.zeros(1, np.bool_)
@@ -53,13 +59,13 @@ class Views(NamedTuple):
     """What rules are asked about, for some orders."""
 
     order: pl.DataFrame
-    """`order`, `platform`, `merchant`, `category` (ids, `NONE` without a payment), `in_address`, and the ORDER columns; a row for
-    each of the orders, in the order in which they were given."""
+    """`order`, `platform`, `merchant`, `category` (ids, `NONE` without a payment), `promised` (hours, or `NONE`), `in_address`, and
+    the other ORDER columns; a row for each of the orders, in the order in which they were given."""
     shipment: pl.DataFrame
     """And `waybill` (as uploaded), `scanned`, and the SHIPMENT columns, but for those that `told` adds."""
     pickup: pl.DataFrame
     """And the PICKUP columns, but for those that `told` adds. A shipment that was not picked up again has no row, or one with
-    nulls in these, if it was asked for."""
+    nulls in these, if it was asked for. Without a row it has no columns either, as the next."""
     aftersale: pl.DataFrame
     """And `case` and the AFTERSALE columns, without those of shipments."""
     exemptions: pl.DataFrame
@@ -88,6 +94,16 @@ class _Reuses(NamedTuple):
     """A bit for each of `_IDENTITY`."""
 
 
+class _Pickups(NamedTuple):
+    """The pickup scans of waybills that have several."""
+
+    scanned: Ints
+    in_pickup: Ints
+    at: Times
+    in_first_pickup: Ints
+    """The place of the waybill's first pickup that names a city."""
+
+
 def condense(facts: Facts, orders: Ints, within_origin: Bools = _ANYWHERE, pickups_of: Ints = _NO_IDS) -> Views:
     """Return the views of `orders` (distinct ids).
 
@@ -107,73 +123,57 @@ def condense(facts: Facts, orders: Ints, within_origin: Bools = _ANYWHERE, picku
         len(orders),
         of=facts.uploads["case"][every_upload] == NONE,
     )
-    columns = {name: known[name][: len(orders)] for name in _ORDER_COLUMNS}
-    placed = {"in_address": known["place"][: len(orders)], "first_uploaded_at": first_uploaded_at}
-    by_order = _nulled(pl.DataFrame(columns | placed))
+    by_order = {name: known[name][: len(orders)] for name in _ORDER_COLUMNS}
+    by_order |= {"in_address": known["place"][: len(orders)], "first_uploaded_at": first_uploaded_at}
 
     owner = at_order[uploads.order]
     scanned = _scanned(facts, uploads.waybill, within_origin[known["platform"][owner]])
     trajectories, pickups = _trajectories(facts, scanned)
-    shipment = by_order[owner].hstack(
-        _nulled(
-            pl.DataFrame(
-                {
-                    "waybill": uploads.waybill,
-                    "scanned": scanned,
-                    "uploaded_at": uploads.at,
-                    "uploaded_for_order": uploads.ordinary,
-                    **trajectories,
-                    **_others(uploads, _reuses(facts, sharing, known, at_order)),
-                }
-            )
+    order = pl.DataFrame(_columns(by_order))
+    shipment = rows_of(order, owner).hstack(
+        _columns(
+            {
+                "waybill": uploads.waybill,
+                "scanned": scanned,
+                "uploaded_at": uploads.at,
+                "uploaded_for_order": uploads.ordinary,
+                **trajectories,
+                **_others(uploads, _reuses(facts, sharing, known, at_order)),
+            }
         )
     )
-    several = pl.Series(np.isin(scanned, pickups["scanned"].to_numpy()) | np.isin(uploads.waybill, pickups_of))
-    pickup = shipment.filter(several).join(pickups, on="scanned", how="left")
-    pickup = pickup.with_columns(pl.col("in_pickup", "in_first_pickup").fill_null(NONE))
-    return Views(by_order, shipment, pickup, _cases(facts, by_order), _exemptions(facts, by_order))
-
-
-def told(rows: pl.DataFrame, facts: Facts) -> pl.DataFrame:
-    """Add to rows of the views of shipments and of pickups what is known by number, in words."""
-    others = facts.orders.names(rows["other_order"].to_numpy()).select(other_order_id="order_id")
-    words = rows.select(
-        drop_status=pl.lit(pl.Series(DROPS)).gather(pl.when(pl.col("drop_nth") != NONE).then("drop_nth")),
-        other_differs_in=pl.lit(_DIFFERS_IN).gather(pl.when(pl.col("other_order") != NONE).then("differs_in")),
+    several = np.isin(scanned, pickups.scanned) | np.isin(uploads.waybill, pickups_of)
+    return Views(
+        order,
+        shipment,
+        _picked_up(shipment, several, pickups),
+        _cases(facts, order, at_order, every_upload),
+        _exemptions(facts, by_order),
     )
-    places = [_place_columns(facts, rows[f"in_{what}"], what) for what in _PLACED if f"in_{what}" in rows.columns]
-    return pl.concat([rows, others, words, *places], how="horizontal")
 
 
-def _place_columns(facts: Facts, ids: pl.Series, what: str) -> pl.DataFrame:
-    known = facts.places.resolved.select(_PLACE)
-    if not len(known):
-        known = known.clear(1)
-    at = ids.cast(pl.Int64)
-    return known.select(pl.all().gather(at.set(at == NONE, None)).name.prefix(f"{what}_"))
+def told(rows: pl.DataFrame, facts: Facts, names: Iterable[str]) -> list[pl.Series]:
+    """Return columns of `LATE` for rows of the views of shipments and of pickups: what is known by number, in words."""
+    columns = []
+    for name in names:
+        number = rows[LATE[name]].to_numpy()
+        if LATE[name] == "other_order":
+            column = facts.orders.names(number)["order_id"]
+        elif LATE[name] in _WORDS:
+            column = _WORDS[LATE[name]][number]
+        else:
+            column = facts.places.part(name.removeprefix(f"{LATE[name].removeprefix('in_')}_"), number)
+        columns.append(column.alias(name))
+    return columns
 
 
-_ORDER_COLUMNS: Final = ("order", "platform", "merchant", "category", "paid_at", "ship_within_hours", "cancelled_at")
+_ORDER_COLUMNS: Final = ("order", "platform", "merchant", "category", "paid_at", "promised", "cancelled_at")
 _GRANTED: Final = ("rules", "extended_to", "applies_from", "applies_until")
-_TIMES: Final = (
-    "paid_at", "cancelled_at", "first_uploaded_at", "uploaded_at", "picked_up_at", "moved_at", "first_hub_at",
-    "last_scanned_at", "drop_at", "other_uploaded_at", "pickup_at",
-)  # fmt: skip
 
 
-def _when(name: str, *absent: int) -> pl.Expr:
-    return pl.when(pl.all_horizontal(pl.col(name) != value for value in absent)).then(pl.col(name))
-
-
-_NULLED: Final = {
-    **{name: _when(name, NEVER, UNKNOWN).cast(TIME) for name in _TIMES},
-    "ship_within_hours": _when("ship_within_hours", NONE),
-}
-
-
-def _nulled(frame: pl.DataFrame) -> pl.DataFrame:
-    """Put null where a number says that there is none, and make times of numbers."""
-    return frame.with_columns([_NULLED[name] for name in frame.columns if name in _NULLED])
+def _columns(values: Mapping[str, npt.NDArray[Any]]) -> list[pl.Series]:
+    """Return `values` as columns, of times where they are called so."""
+    return [time_column(name, some) if name.endswith("_at") else column(name, some) for name, some in values.items()]
 
 
 def _positions(ids: Ints, count: int) -> Ints:
@@ -190,10 +190,13 @@ def _distinct(ids: Ints, count: int) -> Ints:
     return np.flatnonzero(there).astype(np.int32)
 
 
-def _least(owner: Ints, at: Times, count: int, *, of: Bools) -> Times:
-    """Return the earliest time of each owner's rows `of`, `NEVER` where there are none."""
+def _least(owner: Ints, at: Times, count: int, *, of: Bools | None = None) -> Times:
+    """Return the earliest time of each owner's rows (`of` which it is asked), `NEVER` where there are none."""
     least = np.full(count, NEVER, np.int64)
-    np.minimum.at(least, owner[of], at[of])
+    if of is None:
+        np.minimum.at(least, owner, at)
+    else:
+        np.minimum.at(least, owner[of], at[of])
     return least
 
 
@@ -205,16 +208,9 @@ def _extreme(owner: Ints, count: int, *keys: npt.NDArray[Any], last: bool = Fals
     if again.size:
         by = again[np.lexsort([key[again] for key in (*reversed(keys), owner)])]
         other = owner[by][1:] != owner[by][:-1]
-        by = by[np.r_[other, True] if last else np.r_[True, other]]
+        by = by[np.append(other, True) if last else np.append(True, other)]
         nth[owner[by]] = by
     return nth
-
-
-def _taken(column: npt.NDArray[Any], rows: Ints, default: int, kind: npt.DTypeLike) -> npt.NDArray[Any]:
-    """Return the values of `column` in `rows`, `default` for `NONE`."""
-    values = np.full(len(rows), default, kind)
-    values[rows >= 0] = column[rows[rows >= 0]]
-    return values
 
 
 def _scanned(facts: Facts, waybills: Ints, bound: Bools) -> Ints:
@@ -222,9 +218,9 @@ def _scanned(facts: Facts, waybills: Ints, bound: Bools) -> Ints:
     scanned = facts.in_force(waybills)
     bound = bound & facts.replacements_by_old.own_any(waybills)
     if bound.any():
-        replaced, at = np.unique(waybills[bound], return_inverse=True)
+        replaced = distinct(waybills[bound])
         scanned = scanned.copy()
-        scanned[bound] = in_force_within_origin(facts, replaced)[at]
+        scanned[bound] = in_force_within_origin(facts, replaced)[np.searchsorted(replaced, waybills[bound])]
     return scanned
 
 
@@ -234,7 +230,7 @@ def _earliest_uploads(facts: Facts, rows: Ints) -> _Uploads:
     pair = _pair(table["order"][rows], table["waybill"][rows])
     by = np.argsort(pair)
     pair, rows = pair[by], rows[by]
-    first = np.flatnonzero(np.r_[True, pair[1:] != pair[:-1]]) if len(pair) else _NO_IDS
+    first = np.flatnonzero(begins(pair))
     at, ordinary = table["at"][rows], table["case"][rows] == NONE
     if len(first) < len(rows):
         at, ordinary = np.minimum.reduceat(at, first), np.logical_or.reduceat(ordinary, first)
@@ -267,17 +263,18 @@ def _orders(facts: Facts, rows: Ints, at_order: Ints, orders: Ints) -> dict[str,
 
     def rows_of(these: npt.NDArray[np.intp], *, last: bool = False) -> Ints:
         nth = _extreme(owner[these], count, at[these], digest[these], last=last)
-        return _taken(rows[these], nth, NONE, np.int32)
+        return taken(rows[these], nth, NONE)
 
     paid = rows_of(np.flatnonzero(kind == _PAID))
     known = {
         "order": orders,
         **{
-            name: _taken(table[name], paid, NONE, np.int32)
-            for name in ("platform", "merchant", "category", "ship_within_hours", "place")
+            name: taken(table[name], paid, NONE).astype(np.int32)
+            for name in ("platform", "merchant", "category", "place")
         },
-        **{name: _taken(table[name], paid, 0, table[name].dtype) for name in _IDENTITY},
-        "paid_at": _taken(table["at"], paid, UNKNOWN, np.int64),
+        "promised": taken(table["ship_within_hours"], paid, NONE).astype(np.int32),
+        **{name: taken(table[name], paid, 0) for name in _IDENTITY},
+        "paid_at": taken(table["at"], paid, UNKNOWN),
         "cancelled_at": _least(owner, at, count, of=kind == _CANCELLED),
     }
     changed = np.flatnonzero(kind == _ADDRESS_CHANGED)
@@ -297,6 +294,8 @@ def _reuses(facts: Facts, sharing: _Uploads, known: Mapping[str, npt.NDArray[Any
     "Before" is by time, then order id. Else is who differs in name, phone or address, where both orders give one. In a run of
     uploads that agree, the latest that differs from the last is the one before the run.
     """
+    if not len(sharing.order):
+        return _Reuses(*sharing[:2], sharing.order, sharing.at, sharing.order)
     uses = pl.DataFrame({"waybill": sharing.waybill, "at": sharing.at}).hstack(facts.orders.names(sharing.order))
     by = uses.select(pl.arg_sort_by("waybill", "at", "order_id")).to_series().to_numpy()
     order, waybill, at, _ = (column[by] for column in sharing)
@@ -307,8 +306,8 @@ def _reuses(facts: Facts, sharing: _Uploads, known: Mapping[str, npt.NDArray[Any
         if not given.size:
             continue
         value, of = value[given], waybill[given]
-        first = np.r_[True, of[1:] != of[:-1]]
-        run = np.maximum.accumulate(np.where(first | np.r_[True, value[1:] != value[:-1]], np.arange(len(given)), 0))
+        first = begins(of)
+        run = np.maximum.accumulate(np.where(first | begins(value), np.arange(len(given)), 0))
         later = ~first[run]
         use, before = given[later], given[run[later] - 1]
         differs_in[use[before > latest[use]]] = 0
@@ -340,8 +339,8 @@ def _pair(orders: Ints, waybills: Ints) -> npt.NDArray[np.int64]:
     return orders.astype(np.int64) << 32 | waybills
 
 
-def _trajectories(facts: Facts, scanned: Ints) -> tuple[dict[str, npt.NDArray[Any]], pl.DataFrame]:
-    """Return what the scans of each of `scanned` say, and a row per pickup scan of those that have several."""
+def _trajectories(facts: Facts, scanned: Ints) -> tuple[dict[str, npt.NDArray[Any]], _Pickups]:
+    """Return what the scans of each of `scanned` say, and the pickup scans of those that have several."""
     waybills = _distinct(scanned, len(facts.waybills))
     count, at_waybill = len(waybills), _positions(waybills, len(facts.waybills))
     owner, rows = facts.scans_by_waybill.owned(waybills)
@@ -369,9 +368,10 @@ def _trajectories(facts: Facts, scanned: Ints) -> tuple[dict[str, npt.NDArray[An
     }
     pickups = np.flatnonzero(is_pickup)
     pickups = pickups[np.bincount(owner[pickups], minlength=count)[owner[pickups]] > 1]
-    several = {"scanned": waybills[owner[pickups]], "in_pickup": place[pickups], "pickup_at": at[pickups]}
+    first = _first_placed(facts, owner[pickups], at[pickups], place[pickups], count)
+    several = _Pickups(waybills[owner[pickups]], place[pickups], at[pickups], first[owner[pickups]])
     shipment = at_waybill[scanned]
-    return {name: column[shipment] for name, column in by_waybill.items()}, _pickups(facts, pl.DataFrame(several))
+    return {name: values[shipment] for name, values in by_waybill.items()}, several
 
 
 def _drops(facts: Facts, owner: Ints, at: Times, rank: Ints, place: Ints, count: int) -> tuple[Times, Ints, Ints]:
@@ -381,84 +381,104 @@ def _drops(facts: Facts, owner: Ints, at: Times, rank: Ints, place: Ints, count:
     np.maximum.at(last, owner, moment)
     latest = np.flatnonzero(moment == last[owner])
     owner, at, rank, place = owner[latest], at[latest], rank[latest], place[latest]
-    drop_at, drop_nth, in_drop = (
-        np.full(count, UNKNOWN, np.int64), np.full(count, NONE, np.int32), np.full(count, NONE, np.int32)
-    )  # fmt: skip
-    drop_at[owner], drop_nth[owner], in_drop[owner] = at, rank, place
-    tied = np.isin(owner, owner[in_drop[owner] != place])
+    drop_at, drop_nth = np.full(count, UNKNOWN, np.int64), np.full(count, NONE, np.int32)
+    drop_at[owner], drop_nth[owner] = at, rank
+    return drop_at, drop_nth, _of_one_moment(facts, owner, place, count)
+
+
+def _first_placed(facts: Facts, owner: Ints, at: Times, place: Ints, count: int) -> Ints:
+    """Return the place of each waybill's first pickup that names a city, `NONE` where none does."""
+    named = np.flatnonzero(facts.places.name_a_city(place))
+    owner, at, place = owner[named], at[named], place[named]
+    earliest = np.flatnonzero(at == _least(owner, at, count)[owner])
+    return _of_one_moment(facts, owner[earliest], place[earliest], count)
+
+
+def _of_one_moment(facts: Facts, owner: Ints, place: Ints, count: int) -> Ints:
+    """Return the place of each owner, `NONE` for the others; of several that which is first by what it says, never by arrival."""
+    places = np.full(count, NONE, np.int32)
+    places[owner] = place
+    tied = np.isin(owner, owner[places[owner] != place])
     if tied.any():
-        ties = pl.DataFrame({"scanned": owner[tied], "in_drop": place[tied]})
-        ties = _first_by_place(ties.hstack(_place_columns(facts, ties["in_drop"], "drop")), "drop")
-        in_drop[ties["scanned"].to_numpy()] = ties["in_drop"].to_numpy()
-    return drop_at, drop_nth, in_drop
+        ties = pl.DataFrame({"owner": owner[tied], "id": place[tied]})
+        ties = ties.hstack([facts.places.part(part, place[tied]) for part in _PLACE])
+        cities = pl.col("cities").cast(pl.List(pl.String)).list.join(" ")
+        ties = ties.sort("owner", *(part for part in _PLACE if part != "cities"), cities, nulls_last=True)
+        first = begins(ties["owner"].to_numpy())
+        places[ties["owner"].to_numpy()[first]] = ties["id"].to_numpy()[first]
+    return places
 
 
-def _pickups(facts: Facts, pickups: pl.DataFrame) -> pl.DataFrame:
-    """Add to each waybill's pickups the place of the first that names a city."""
-    pickups = _nulled(pickups)
-    placed = pickups.hstack(_place_columns(facts, pickups["in_pickup"], "pickup"))
-    named = placed.filter(pl.any_horizontal(pl.col("pickup_cities", "pickup_unlisted_city").is_not_null()))
-    first = _first_by_place(named, "pickup", "pickup_at").select("scanned", in_first_pickup="in_pickup")
-    return pickups.join(first, on="scanned", how="left")
-
-
-def _first_by_place(rows: pl.DataFrame, what: str, *before: str) -> pl.DataFrame:
-    """Return a row per scanned waybill: the first by `before`, then by what its place says, never by which came first."""
-    texts = [pl.col(f"{what}_{part}") for part in _PLACE if part != "cities"]
-    cities = pl.col(f"{what}_cities").cast(pl.List(pl.String)).list.join(" ")
-    return rows.sort("scanned", *before, *texts, cities, nulls_last=True).unique(
-        "scanned", keep="first", maintain_order=True
+def _picked_up(shipment: pl.DataFrame, these: Bools, pickups: _Pickups) -> pl.DataFrame:
+    """Return the view of pickups: a row per pickup of each of `these` shipments, one with nulls where it has no other."""
+    rows = np.flatnonzero(these).astype(np.int32)
+    if not rows.size:
+        return pl.DataFrame()
+    nth, pickup = pairs(shipment["scanned"].to_numpy()[rows], pickups.scanned)
+    alone = np.setdiff1d(np.arange(len(rows)), nth)
+    pickup = np.append(pickup, np.full(len(alone), NONE, np.int32))
+    return rows_of(shipment, rows[np.append(nth, alone)]).hstack(
+        [
+            column("in_pickup", taken(pickups.in_pickup, pickup, NONE)),
+            time_column("pickup_at", taken(pickups.at, pickup, UNKNOWN)),
+            column("in_first_pickup", taken(pickups.in_first_pickup, pickup, NONE)),
+        ]
     )
 
 
-def _cases(facts: Facts, orders: pl.DataFrame) -> pl.DataFrame:
-    """Return a row per case that was opened: of each event the earliest, at one moment by what it says."""
-    owners = orders["order"].to_numpy()
-    frame = facts.case_facts.frame(facts.cases_by_order.rows(owners), "order", "case", "kind", "word", "at", "digest")
-    sent = facts.uploads.frame(facts.uploads_by_order.rows(owners), "case", "at").filter(pl.col("case") != NONE)
-    resent = sent.group_by("case").agg(resent_at=pl.col("at").min().cast(TIME))
-    first = frame.sort("at", "word", "digest").group_by("case", maintain_order=True)
-    opened, answered, returned, received, refunded, closed = (
-        pl.col("kind") == CASE_KINDS.index(kind)
-        for kind in ("aftersale_opened", "aftersale_answered", "return_waybill_uploaded", "return_received", "refunded",
-                     "aftersale_closed")
-    )  # fmt: skip
-    at, word = pl.col("at").cast(TIME), pl.col("word")
-    cases = first.agg(
-        pl.col("order").first(),
-        opened_at=at.filter(opened).first(),
-        of_kind=word.filter(opened).first(),
-        answered_at=at.filter(answered).first(),
-        answer=word.filter(answered).first(),
-        return_uploaded_at=at.filter(returned).first(),
-        received_at=at.filter(received).first(),
-        refunded_at=at.filter(refunded).first(),
-        closed_at=at.filter(closed).first(),
-    ).filter(pl.col("opened_at").is_not_null())
-    resend = pl.col("of_kind") == CASE_WORDS.index(AftersaleKind.RESEND)
-    agreed = pl.col("answer") == CASE_WORDS.index(AftersaleAnswer.AGREED)
-    return (
-        cases.join(resent, on="case", how="left")
-        .with_columns(
-            refund_asked_at=pl.when(~resend).then("opened_at"),
-            resend_asked_at=pl.when(resend).then("opened_at"),
-            wants_return=pl.col("of_kind") == CASE_WORDS.index(AftersaleKind.RETURN_REFUND),
-            agreed_at=pl.when(agreed).then("answered_at"),
-            rejected_at=pl.when(~agreed).then("answered_at"),
-            settled_at=pl.min_horizontal("refunded_at", "resent_at", "closed_at"),
-        )
-        .join(orders, on="order")
-    )
+def _cases(facts: Facts, orders: pl.DataFrame, at_order: Ints, uploads: Ints) -> pl.DataFrame:
+    """Return a row per case that was opened: of each event the earliest, at one moment by what it says.
+
+    `uploads` are the rows of all uploads for these orders.
+    """
+    table = facts.case_facts
+    rows = facts.cases_by_order.rows(orders["order"].to_numpy())
+    if not rows.size:
+        return pl.DataFrame()
+    cases = distinct(table["case"][rows])
+    owner, count = np.searchsorted(cases, table["case"][rows]).astype(np.int32), len(cases)
+    kind, at, word = table["kind"][rows], table["at"][rows], table["word"][rows].astype(np.int32)
+    first = {of: _least(owner, at, count, of=kind == nth) for nth, of in enumerate(CASE_KINDS)}
+    said = {}
+    for of in ("aftersale_opened", "aftersale_answered"):
+        these = np.flatnonzero(kind == CASE_KINDS.index(of))
+        said[of] = taken(word[these], _extreme(owner[these], count, at[these], word[these]), NONE)
+    sent = uploads[np.isin(facts.uploads["case"][uploads], cases)]
+    again = np.searchsorted(cases, facts.uploads["case"][sent]).astype(np.int32)
+    resent_at = _least(again, facts.uploads["at"][sent], count)
+    opened_at, answered_at = first["aftersale_opened"], first["aftersale_answered"]
+    resend = said["aftersale_opened"] == CASE_WORDS.index(AftersaleKind.RESEND)
+    agreed = said["aftersale_answered"] == CASE_WORDS.index(AftersaleAnswer.AGREED)
+    order = np.empty(count, np.int32)
+    order[owner] = at_order[table["order"][rows]]
+    opened = opened_at != NEVER
+    columns = {
+        "case": cases,
+        "opened_at": opened_at,
+        "answered_at": answered_at,
+        "return_uploaded_at": first["return_waybill_uploaded"],
+        "received_at": first["return_received"],
+        "refunded_at": first["refunded"],
+        "resent_at": resent_at,
+        "refund_asked_at": np.where(resend, NEVER, opened_at),
+        "resend_asked_at": np.where(resend, opened_at, NEVER),
+        "wants_return": said["aftersale_opened"] == CASE_WORDS.index(AftersaleKind.RETURN_REFUND),
+        "agreed_at": np.where(agreed, answered_at, NEVER),
+        "rejected_at": np.where(agreed, NEVER, answered_at),
+        "settled_at": np.minimum.reduce([first["refunded"], resent_at, first["aftersale_closed"]]),
+    }
+    return rows_of(orders, order[opened]).hstack(_columns({name: some[opened] for name, some in columns.items()}))
 
 
-def _exemptions(facts: Facts, orders: pl.DataFrame) -> pl.DataFrame:
-    """Return the exemptions of `orders`, each order's own and those that it comes under."""
-    own = facts.own_exemptions.frame(facts.exemptions_by_order.rows(orders["order"].to_numpy()), "order", *_GRANTED)
-    scoped = [own]
-    if len(facts.exemptions):
-        there = facts.places.divisions_of(orders["in_address"].to_numpy())
-        scoped += _of_many(facts, orders.select("order", "platform", "merchant", division=pl.Series(there)))
-    return pl.concat(scoped)
+def _exemptions(facts: Facts, by_order: Mapping[str, npt.NDArray[Any]]) -> pl.DataFrame:
+    """Return the exemptions of orders, each order's own and those that it comes under."""
+    rows = facts.exemptions_by_order.rows(by_order["order"])
+    own = pl.DataFrame([column(name, facts.own_exemptions[name][rows]) for name in ("order", *_GRANTED)])
+    if not len(facts.exemptions):
+        return own
+    orders = {name: by_order[name] for name in ("order", "platform", "merchant")}
+    there = facts.places.divisions_of(by_order["in_address"])
+    return pl.concat([own, *_of_many(facts, pl.DataFrame({**orders, "division": there}))])
 
 
 def _of_many(facts: Facts, orders: pl.DataFrame) -> list[pl.DataFrame]:

@@ -4,27 +4,38 @@ What is flagged is a function of the facts known and of the clock. A batch is on
 that it touches and at those whose deadlines have passed.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from hashlib import blake2b
+from json.encoder import encode_basestring
 from time import perf_counter
 from typing import Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from detectors._profiles import Profiles
-from pipeline.arrays import NONE, Ints
+from pipeline.arrays import NONE, Bools, Ints, distinct, taken
 from pipeline.condense import condense
 from pipeline.decode import Decoded
 from pipeline.facts import Facts, Touched
-from pipeline.judge import KEYS, PICKUP_RULES, Judge, Verdicts
+from pipeline.judge import PICKUP_RULES, Flags, Judge
 from pipeline.memory import Held, Kept, MemoryFile
-from pipeline.packing import FLAG_STATUSES, RULE_CODES, UNKNOWN, evidence_digest, split
+from pipeline.packing import (
+    FLAG_STATUSES,
+    RULE_CODES,
+    UNKNOWN,
+    Times,
+    evidence_digest,
+    since_epoch,
+    split,
+    time_column,
+    to_micros,
+)
 from pipeline.store import Commit, Offset, Store
 from pipeline.tables import with_values
-from schemas.frames import EVENTS, FACTS, FLAG_LOG, LETTERS, TIME
+from schemas.frames import EVENTS, FACTS, FLAG_LOG, LETTERS
 
 _TOO_OLD: Final = (
     "occurred_at: longer ago than the {days} days of retention_days, and the order is not known: it was purged, or this is all "
@@ -32,8 +43,25 @@ _TOO_OLD: Final = (
 )
 
 _OPEN, _CLEARED, _EXEMPT, _AT_RISK, _AVERTED = range(len(FLAG_STATUSES))
-_KEYS: Final = (*KEYS, "rule")
-_IDENTITY: Final = ("rule", "order_id", "carrier", "waybill_no", "aftersale_id")
+_REOPENED, _AMENDED = range(len(FLAG_STATUSES), len(FLAG_STATUSES) + 2)
+_KEYS: Final = ("order", "waybill", "case", "rule")
+_TIMES: Final = ("violated_at", "detected_at")
+_RULE_NAMES: Final = pl.Series(RULE_CODES)
+_STATUS_NAMES: Final = pl.Series(FLAG_STATUSES)
+_CHANGE_NAMES: Final = pl.Series(["opened", "cleared", "exempted", "warned", "averted", "reopened", "amended"])
+"""What became of a flag: by its new status, or else `_REOPENED` or `_AMENDED`."""
+_REASONS: Final = pl.Series(
+    [
+        "the platform's rules no longer ask this of the order",
+        "the order had been cancelled in time",
+        "the case had been settled in time",
+        "an exemption moved the deadline",
+        "a fact that arrived late shows that it was not violated",
+        "an exemption was granted",
+        "met or lifted before the deadline",
+        None,
+    ]
+)
 _ROWS_SWEPT_MIN: Final = 1_000_000
 """Below this, memory is not worth sweeping, rows."""
 _ORDERS_JUDGED_MAX: Final = 50_000
@@ -43,6 +71,15 @@ _NOTHING: Final = Touched(*[np.empty(0, np.int32)] * len(Touched._fields))
 
 NOTHING: Final = Decoded(EVENTS.to_frame(), LETTERS.to_frame())
 """A batch in which only time passes."""
+
+
+class _Standing(NamedTuple):
+    """How flags stand: columns of memory."""
+
+    status: npt.NDArray[np.uint8]
+    violated_at: Times
+    detected_at: Times
+    evidence: npt.NDArray[np.uint64]
 
 
 class Outcome(NamedTuple):
@@ -83,7 +120,7 @@ class Engine:
         """
         self._store = store
         self._judge = Judge(profiles, warn)
-        self._lateness = _micros(lateness)
+        self._lateness = to_micros(lateness)
         self._retention = retention
         self.sweeps = 0
         """How often subjects have left memory."""
@@ -118,7 +155,7 @@ class Engine:
         self._bring_back(facts, heard_at)
         new, touched = self._facts.add(facts, heard_at)
         due = self._orders_due()
-        orders = np.union1d(self._facts.orders_to_judge(touched), due[:_ORDERS_JUDGED_MAX])
+        orders = distinct(np.append(self._facts.orders_to_judge(touched), due[:_ORDERS_JUDGED_MAX]))
         changes = self._rejudge(orders, heard_at)
         # While this is written, the next batch can be judged: that needs memory alone.
         self._store.commit_soon(Commit(new, changes, decoded.letters, offsets, self.clock, redriven=redriven))
@@ -165,7 +202,7 @@ class Engine:
         return self._facts.size()
 
     def _orders_due(self) -> Ints:
-        return np.empty(0, np.int32) if self.clock is None else self._facts.orders_due(_since_epoch(self.clock))
+        return np.empty(0, np.int32) if self.clock is None else self._facts.orders_due(since_epoch(self.clock))
 
     def _judge_in_parts(self, orders: Ints, now: int) -> Iterator[pl.DataFrame]:
         """Judge `orders`, commit and yield the changes part by part. A crash in between is made good by the next start."""
@@ -178,72 +215,79 @@ class Engine:
     def _rejudge(self, orders: Ints, now: int) -> pl.DataFrame:
         if not len(orders):
             return FLAG_LOG.to_frame()
-        as_of = None if self.clock is None else _since_epoch(self.clock)
-        known_rows = self._facts.flags_by_order.rows(orders)
-        known = self._facts.flags.frame(known_rows).with_columns(row=pl.Series(known_rows))
-        again = known.filter(pl.col("rule").is_in(PICKUP_RULES))["waybill"].to_numpy()
+        as_of = None if self.clock is None else since_epoch(self.clock)
+        flags = self._facts.flags
+        known = self._facts.flags_by_order.rows(orders)
+        again = flags["waybill"][known][np.isin(flags["rule"][known], PICKUP_RULES)]
         views = condense(self._facts, orders, self._judge.within_origin(self._facts), again)
         verdicts = self._judge.verdicts(views, self._facts, as_of, known)
         self._facts.set_due(orders, verdicts.due)
-        return self._reconcile(verdicts, known, now)
+        return self._reconcile(verdicts.flags, now)
 
-    def _reconcile(self, verdicts: Verdicts, known: pl.DataFrame, now: int) -> pl.DataFrame:
+    def _reconcile(self, flags: Flags, now: int) -> pl.DataFrame:
         """Bring the flags in memory to what now holds, and return what that changes as `FLAG_LOG` rows."""
-        before = known.rename({name: f"{name}_before" for name in ("status", "violated_at", "detected_at", "evidence")})
-        both = verdicts.flags.join(before, on=_KEYS, how="left")
-        both = both.with_columns(
-            status=_status().cast(pl.UInt8),
-            violated_at=pl.coalesce("violated_at", pl.col("violated_at_before").cast(TIME)),
-            digest=pl.Series(evidence_digest(both["evidence"])),
-        )
-        change = _change()
-        changed = both.with_columns(change=change).filter(pl.col("change").is_not_null())
-        if not len(changed):
-            return FLAG_LOG.to_frame()
+        memory = self._facts.flags
+        violated_before, detected_before = (taken(memory[name], flags.known, UNKNOWN) for name in _TIMES)
         # A warning is no detection, and a flag that was only ever a warning has none.
-        first = pl.when(pl.col("status").is_in([_OPEN, _EXEMPT])).then(pl.lit(now)).otherwise(pl.lit(UNKNOWN))
-        detected = pl.when(_was_violated()).then(pl.col("detected_at_before")).otherwise(first)
-        changed = changed.with_columns(detected_at=detected)
-        self._keep(changed)
-        return self._as_log(changed, now)
-
-    def _keep(self, changed: pl.DataFrame) -> None:
-        flags = self._facts.flags
-        columns = changed.select(
-            *_KEYS, "status", "detected_at", "row",
-            violated_at=pl.col("violated_at").to_physical(), evidence="digest",
-        )  # fmt: skip
-        old = columns.filter(pl.col("row").is_not_null())
-        for name in ("status", "violated_at", "detected_at", "evidence"):
-            flags[name][old["row"].to_numpy()] = old[name].to_numpy()
-        new = columns.filter(pl.col("row").is_null())
-        flags.append({name: new[name].to_numpy() for name in flags.names}, len(new))
-        self._facts.flags_by_order.append(new["order"].to_numpy())
-
-    def _as_log(self, changed: pl.DataFrame, now: int) -> pl.DataFrame:
-        facts, at = self._facts, pl.lit(now).cast(TIME)
-        cleared = pl.col("change") == "cleared"
-        names = pl.concat(
-            [
-                facts.orders.names(changed["order"].to_numpy()),
-                facts.waybills.names(changed["waybill"].to_numpy()),
-                facts.platforms.names(changed["platform"].fill_null(-1).to_numpy()),
-                facts.merchants.names(changed["merchant"].fill_null(-1).to_numpy()),
-                facts.cases.names(changed["case"].to_numpy()).select("aftersale_id"),
-            ],
-            how="horizontal",
+        was_violated = detected_before != UNKNOWN
+        was, status = taken(memory["status"], flags.known, _AVERTED), _status(flags, was_violated)
+        violated_at = np.where(flags.violated_at == UNKNOWN, violated_before, flags.violated_at)
+        digest = evidence_digest(flags.evidence)
+        same = (digest == taken(memory["evidence"], flags.known, 0)) & (violated_at == violated_before)
+        change = np.where(status != was, status.astype(np.int32), NONE)
+        change[(status == _OPEN) & (was != _OPEN) & was_violated] = _REOPENED
+        change[(status == was) & ~same & ~np.isin(status, (_CLEARED, _AVERTED))] = _AMENDED
+        changed = np.flatnonzero(change != NONE).astype(np.int32)
+        if not changed.size:
+            return FLAG_LOG.to_frame()
+        first = np.where(np.isin(status, (_OPEN, _EXEMPT)), now, UNKNOWN)
+        stands = _Standing(
+            status[changed],
+            violated_at[changed],
+            np.where(was_violated, detected_before, first)[changed],
+            digest[changed],
         )
-        log = changed.drop("platform").hstack(names).with_columns(
-            rule=pl.col("rule").replace_strict(range(len(RULE_CODES)), RULE_CODES, return_dtype=pl.String),
-            status=pl.col("status").replace_strict(range(len(FLAG_STATUSES)), FLAG_STATUSES, return_dtype=pl.String),
-            detected_at=pl.when(pl.col("detected_at") != UNKNOWN).then(pl.col("detected_at")).cast(TIME),
-            cleared_at=pl.when(cleared).then(at),
-            changed_at=at,
-            reason=_reason(),
-            evidence=pl.col("evidence").fill_null("{}"),
-        )  # fmt: skip
-        ids = [_flag_id(*key) for key in log.select(_IDENTITY).iter_rows()]
-        return log.with_columns(flag_id=pl.Series(ids, dtype=pl.String)).select(FLAG_LOG.names()).cast(FLAG_LOG)
+        flags = flags.of(changed)
+        self._keep(flags, stands)
+        return self._as_log(flags, stands, change[changed], violated_before[changed], now)
+
+    def _keep(self, flags: Flags, stands: _Standing) -> None:
+        memory = self._facts.flags
+        old, new = flags.known != NONE, flags.known == NONE
+        for name, column in stands._asdict().items():
+            memory[name][flags.known[old]] = column[old]
+        memory.append(
+            {name: getattr(flags, name)[new] for name in _KEYS}
+            | {name: column[new] for name, column in stands._asdict().items()},
+            int(new.sum()),
+        )
+        self._facts.flags_by_order.append(flags.order[new])
+
+    def _as_log(self, flags: Flags, stands: _Standing, change: Ints, violated_before: Times, now: int) -> pl.DataFrame:
+        facts, count = self._facts, len(change)
+        at = np.full(count, now, np.int64)
+        names = {
+            "rule": _RULE_NAMES[flags.rule],
+            **facts.orders.names(flags.order).to_dict(),
+            **facts.waybills.names(flags.waybill).to_dict(),
+            "aftersale_id": facts.cases.names(flags.case)["aftersale_id"],
+        }
+        log = {
+            "flag_id": pl.Series([_flag_id(*key) for key in zip(*names.values(), strict=True)]),
+            **names,
+            **self._judge.said(flags).to_dict(),
+            **facts.platforms.names(flags.platform).to_dict(),
+            **facts.merchants.names(flags.merchant).to_dict(),
+            "violated_at": time_column("violated_at", stands.violated_at),
+            "detected_at": time_column("detected_at", stands.detected_at),
+            "status": _STATUS_NAMES[stands.status],
+            "cleared_at": time_column("cleared_at", np.where(change == _CLEARED, at, UNKNOWN)),
+            "evidence": flags.evidence,
+            "change": _CHANGE_NAMES[change],
+            "reason": _REASONS[_reason(flags, change, violated_before)],
+            "changed_at": time_column("changed_at", at),
+        }
+        return pl.DataFrame({name: log[name] for name in FLAG_LOG}, FLAG_LOG)
 
     def _bring_back(self, facts: Mapping[str, pl.DataFrame], now: int) -> None:
         """Load the subjects of `facts` that have left memory, with everything they are linked to.
@@ -278,7 +322,7 @@ class Engine:
             self._rows_to_sweep_at = max(2 * self._facts.rows(), _ROWS_SWEPT_MIN)
 
     def _sweep(self, clock: datetime) -> None:
-        self._facts = self._facts.forget_before(_since_epoch(clock) - self._lateness)
+        self._facts = self._facts.forget_before(since_epoch(clock) - self._lateness)
         self.sweeps += 1
         if self._memory is not None:
             self._memory.renew()
@@ -352,56 +396,22 @@ class Engine:
 
     def _now(self, events: pl.DataFrame) -> int:
         """Return when this is happening: the clock, or where it is unknown the latest moment that any event tells of."""
-        return _since_epoch(self.clock) if self.clock is not None else _latest(events["received_at"])
+        return since_epoch(self.clock) if self.clock is not None else _latest(events["received_at"])
 
 
-def _was_violated() -> pl.Expr:
-    return (pl.col("detected_at_before") != UNKNOWN).fill_null(value=False)
+def _status(flags: Flags, was_violated: Bools) -> npt.NDArray[np.uint8]:
+    violated = (flags.violated_at != UNKNOWN) & ~flags.at_risk
+    holds = [violated & flags.exempt, violated, flags.at_risk, was_violated]
+    return np.select(holds, [_EXEMPT, _OPEN, _AT_RISK, _CLEARED], _AVERTED).astype(np.uint8)
 
 
-def _status() -> pl.Expr:
-    violated = pl.col("violated_at").is_not_null() & ~pl.col("at_risk")
-    over = pl.when(_was_violated()).then(_CLEARED).otherwise(_AVERTED)
-    return (
-        pl.when(violated & pl.col("exempt")).then(_EXEMPT).when(violated).then(_OPEN)
-        .when(pl.col("at_risk")).then(_AT_RISK).otherwise(over)
-    )  # fmt: skip
-
-
-def _change() -> pl.Expr:
-    """Name what became of a flag, from its status before (null: it was not known) and now; null: nothing."""
-    was, is_ = pl.col("status_before").fill_null(_AVERTED), pl.col("status")
-    same = (pl.col("digest") == pl.col("evidence_before")) & (
-        pl.col("violated_at").to_physical() == pl.col("violated_at_before")
-    )
-    over = is_.is_in([_CLEARED, _AVERTED])
-    became = is_.replace_strict(
-        [_OPEN, _CLEARED, _EXEMPT, _AT_RISK, _AVERTED], ["opened", "cleared", "exempted", "warned", "averted"]
-    )
-    return (
-        pl.when((is_ == _OPEN) & (was != _OPEN) & _was_violated()).then(pl.lit("reopened"))
-        .when(is_ != was).then(became)
-        .when(~over & ~same).then(pl.lit("amended"))
-    )  # fmt: skip
-
-
-def _reason() -> pl.Expr:
-    before, change = pl.col("violated_at_before"), pl.col("change")
-    extended = pl.col("extended_to").to_physical() >= before
-    cleared = (
-        pl.when(~pl.col("judged")).then(pl.lit("the platform's rules no longer ask this of the order"))
-        .when((pl.col("lifted_at").to_physical() <= before) & pl.col("case").eq(NONE))
-        .then(pl.lit("the order had been cancelled in time"))
-        .when(pl.col("lifted_at").to_physical() <= before).then(pl.lit("the case had been settled in time"))
-        .when(extended).then(pl.lit("an exemption moved the deadline"))
-        .otherwise(pl.lit("a fact that arrived late shows that it was not violated"))
-    )  # fmt: skip
-    return (
-        pl.when(change == "cleared").then(cleared)
-        .when(change == "exempted").then(pl.lit("an exemption was granted"))
-        .when(change == "warned").then(pl.when(extended).then(pl.lit("an exemption moved the deadline")))
-        .when(change == "averted").then(pl.lit("met or lifted before the deadline"))
-    )  # fmt: skip
+def _reason(flags: Flags, change: Ints, violated_before: Times) -> Ints:
+    """Return which of `_REASONS` each change has."""
+    extended = (flags.extended_to != UNKNOWN) & (flags.extended_to >= violated_before) & (violated_before != UNKNOWN)
+    lifted = (flags.lifted_at != UNKNOWN) & (flags.lifted_at <= violated_before)
+    cleared = np.select([~flags.judged, lifted & (flags.case == NONE), lifted, extended], [0, 1, 2, 3], 4)
+    of = [change == _CLEARED, change == _EXEMPT, (change == _AT_RISK) & extended, change == _AVERTED]
+    return np.select(of, [cleared, 5, 3, 6], len(_REASONS) - 1)
 
 
 def _flag_id(
@@ -409,18 +419,10 @@ def _flag_id(
 ) -> str:
     """Return the identity of a violation: the same for ever, on every machine."""
     about = [rule, order_id, carrier, waybill_no] + ([aftersale_id] if aftersale_id is not None else [])
-    key = json.dumps(about, ensure_ascii=False, separators=(",", ":"))
-    return blake2b(key.encode(), digest_size=16).hexdigest()
-
-
-def _micros(duration: timedelta) -> int:
-    return duration // timedelta(microseconds=1)
-
-
-def _since_epoch(time: datetime) -> int:
-    return _micros(time - datetime(1970, 1, 1, tzinfo=UTC))
+    key = ",".join("null" if part is None else encode_basestring(part) for part in about)
+    return blake2b(f"[{key}]".encode(), digest_size=16).hexdigest()
 
 
 def _latest(times: pl.Series) -> int:
     latest = times.max()
-    return _since_epoch(latest) if isinstance(latest, datetime) else 0
+    return since_epoch(latest) if isinstance(latest, datetime) else 0

@@ -5,7 +5,7 @@ when a fact about one of them arrives after all, its facts are brought back firs
 judgement is made on half a history.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -13,7 +13,21 @@ import numpy.typing as npt
 import polars as pl
 
 from detectors._facts import STATUSES
-from pipeline.arrays import ABSENT, NONE, Bools, Chains, Ints, Keys, SparseChains, Table, Tables, prefixed
+from pipeline.arrays import (
+    ABSENT,
+    NONE,
+    Bools,
+    Chains,
+    Ints,
+    Keys,
+    SparseChains,
+    Table,
+    Tables,
+    column,
+    distinct,
+    first_of_each,
+    prefixed,
+)
 from pipeline.packing import (
     CASE_FACTS,
     CASE_KINDS,
@@ -34,7 +48,7 @@ from pipeline.packing import (
     code,
     digest_of,
     evidence_digest,
-    hash_or_0,
+    hashes_or_0,
     micros,
     mixed,
     period,
@@ -82,20 +96,11 @@ class Facts:
 
     def missing(self, facts: Mapping[str, pl.DataFrame]) -> tuple[pl.Series, pl.DataFrame]:
         """Return the order ids and waybills of `facts` whose own facts are in the database only."""
-        orders = [frame.select("order_id") for frame in facts.values() if "order_id" in frame.columns]
-        waybills = [
-            facts[name].select("carrier", "waybill_no")
-            for name in ("uploads", "scans", "replacements")
-            if name in facts
-        ]
+        orders = [frame for frame in facts.values() if "order_id" in frame.columns]
+        waybills = [facts[name] for name in ("uploads", "scans", "replacements") if name in facts]
         if "replacements" in facts:
             waybills.append(facts["replacements"].select(carrier="new_carrier", waybill_no="new_waybill_no"))
-        away = [
-            keys.filter(pl.Series(index.find(keys) == ABSENT))
-            for index, frames in ((self.orders, orders), (self.waybills, waybills))
-            for keys in [pl.concat([pl.DataFrame(schema=index.schema), *frames]).unique()]
-        ]
-        return away[0]["order_id"], away[1]
+        return _away(self.orders, orders)["order_id"], _away(self.waybills, waybills)
 
     def add(self, facts: Mapping[str, pl.DataFrame], now: int) -> tuple[dict[str, pl.DataFrame], Touched]:
         """Add `facts` (by table of `FACTS`) and return those that were new, and what they touch.
@@ -124,7 +129,7 @@ class Facts:
         if (frame := facts.get("exemptions")) is not None and len(frame):
             new["exemptions"], ids = self._add_exemptions(frame)
             orders.append(ids)
-        touched = Touched(*(np.unique(np.concatenate(ids)) for ids in (orders, waybills, identities)))
+        touched = Touched(*(distinct(np.concatenate(ids)) for ids in (orders, waybills, identities)))
         self._grow_state()
         for state, ids in ((self.order_state, touched.orders), (self.waybill_state, touched.waybills)):
             state["touched"][ids] = np.maximum(state["touched"][ids], seconds(now))
@@ -141,12 +146,12 @@ class Facts:
         if len(self.replacements):
             reached = waybills
             while reached.size:  # A scan counts for every waybill that a chain of replacements leads from.
-                older = np.unique(self.replacements["waybill"][self.replacements_by_new.rows(reached)])
+                older = distinct(self.replacements["waybill"][self.replacements_by_new.rows(reached)])
                 reached = np.setdiff1d(older, waybills)
-                waybills = np.union1d(waybills, reached)
-        shared = np.unique(self.uploads["waybill"][self.uploads_by_order.rows(touched.identities)])
-        by_waybill = self.uploads["order"][self.uploads_by_waybill.rows(np.union1d(waybills, shared))]
-        return np.union1d(touched.orders, by_waybill)
+                waybills = distinct(np.append(waybills, reached))
+        shared = distinct(self.uploads["waybill"][self.uploads_by_order.rows(touched.identities)])
+        by_waybill = self.uploads["order"][self.uploads_by_waybill.rows(distinct(np.append(waybills, shared)))]
+        return distinct(np.append(touched.orders, by_waybill))
 
     def in_force(self, waybills: Ints) -> Ints:
         """Return the waybill whose scans count for each of `waybills`: replacements followed, cycles not entered twice."""
@@ -154,20 +159,22 @@ class Facts:
 
     def _replaced_by(self, waybills: Ints) -> Ints:
         """Return what each of `waybills` was replaced by at last, `NONE` where it was not."""
-        following = np.full(len(waybills), NONE, np.int32)
-        rows = self.replacements.frame(self.replacements_by_old.rows(np.unique(waybills)), "waybill", "new", "at")
-        if len(rows):
-            names = self.waybills.names(rows["new"].to_numpy())
-            latest = rows.hstack(names).sort("waybill", "at", "carrier", "waybill_no").unique("waybill", keep="last")
-            old, new = latest.sort("waybill").select("waybill", "new").to_numpy().T
-            at = np.minimum(np.searchsorted(old, waybills), len(old) - 1)
-            following = np.where(old[at] == waybills, new[at], NONE).astype(np.int32)
-        return following
+        return self.latest(waybills, self.replacements_by_old.rows(distinct(waybills)))
 
-    def scans_of(self, waybills: Ints) -> pl.DataFrame:
-        """Return the scans of `waybills` (distinct): `waybill`, `at`, `status`, `place`."""
-        owners, rows = self.scans_by_waybill.owned(waybills)
-        return self.scans.frame(rows, "at", "status", "place").insert_column(0, pl.Series("waybill", owners))
+    def latest(self, waybills: Ints, rows: Ints) -> Ints:
+        """Return what each of `waybills` was replaced by at last by `rows` of replacements, `NONE` where by none of these.
+
+        At one moment carrier and number decide, never which came first.
+        """
+        old, new, at = (self.replacements[name][rows] for name in ("waybill", "new", "at"))
+        keys = [at, old]
+        if len(distinct(old)) < len(old):
+            names = self.waybills.names(new).select(pl.arg_sort_by("carrier", "waybill_no")).to_series().to_numpy()
+            keys = [np.argsort(names), at, old]
+        by = np.lexsort(keys)
+        old, new = np.append(old[by], NONE), new[by]
+        last = np.searchsorted(old[:-1], waybills, "right") - 1  # -1: the `NONE` at the end
+        return np.where(old[last] == waybills, np.append(new, NONE)[last], NONE).astype(np.int32)
 
     def set_due(self, orders: Ints, due: Times) -> None:
         """Note when each of `orders` has to be judged again."""
@@ -224,7 +231,7 @@ class Facts:
         """Return what `facts` are about, all of whose subjects are in memory, whether they are new or not."""
         orders = [self.orders.find(frame) for frame in facts.values() if "order_id" in frame.columns]
         waybills = [self.waybills.find(facts[name]) for name in ("uploads", "scans", "replacements") if name in facts]
-        ids = [np.unique(np.concatenate([_NO_IDS, *found])) for found in (orders, waybills)]
+        ids = [distinct(np.concatenate([_NO_IDS, *found])) for found in (orders, waybills)]
         return Touched(ids[0], ids[1], ids[0])
 
     def drop(self, orders: pl.DataFrame, waybills: pl.DataFrame) -> None:
@@ -248,9 +255,9 @@ class Facts:
 
     def _add_order_facts(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Ints]:
         exempts = frame["type"] == "exemption_granted"
-        parts = [self._add_facts_of_orders(frame.filter(~exempts))]
-        if exempts.any():
-            parts.append(self._add_own_exemptions(frame.filter(exempts)))
+        if not exempts.any():
+            return self._add_facts_of_orders(frame)
+        parts = [self._add_facts_of_orders(frame.filter(~exempts)), self._add_own_exemptions(frame.filter(exempts))]
         return pl.concat([part for part, _ in parts]), np.concatenate([owners for _, owners in parts])
 
     def _add_facts_of_orders(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Ints]:
@@ -268,9 +275,7 @@ class Facts:
             "ship_within_hours": frame["ship_within_hours"].fill_null(NONE).to_numpy(),
             "category": _where_given(self.categories.add, frame, "category"),
             "place": self.places.add(frame, scanned=False),
-            "name": hash_or_0(frame.select(pl.col("name_hash"))),
-            "phone": hash_or_0(frame.select(pl.col("phone_hash"))),
-            "address": hash_or_0(frame.select(address)),
+            **hashes_or_0(frame.select(name="name_hash", phone="phone_hash", address=address)),
         }
         self.order_facts.append(rows, len(frame))
         self.facts_by_order.append(owners, len(self.orders))
@@ -328,8 +333,8 @@ class Facts:
 
     def _located(self, frame: pl.DataFrame, rows: Mapping[str, npt.ArrayLike]) -> pl.DataFrame:
         """Fill in the `division` of each row's place."""
-        division = pl.Series(self.places.divisions_of(np.asarray(rows["place"])))
-        return frame.with_columns(division=division.set(division == 0, None))
+        division = self.places.divisions_of(np.asarray(rows["place"]))
+        return frame.with_columns(column("division", division, division != 0))
 
     def _add_case_facts(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Ints]:
         frame, orders, digest = self._unknown(frame, self.orders, self.case_facts, self.cases_by_order)
@@ -348,10 +353,9 @@ class Facts:
 
     def _case_ids(self, frame: pl.DataFrame, orders: Ints) -> Ints:
         """Return the id of each row's case, `NONE` where it has none; `orders` are the rows' orders."""
-        given = frame["aftersale_id"].is_not_null().to_numpy()
-        ids = np.full(len(frame), NONE, np.int32)
+        ids = _where_given(self.cases.add, frame, "aftersale_id")
+        given = ids != NONE
         if given.any():
-            ids[given] = self.cases.add(frame.filter(pl.Series(given)))
             if (count := len(self.cases) - len(self.case_state)) > 0:
                 self.case_state.append({"order": NONE}, count)
             self.case_state["order"][ids[given]] = orders[given]
@@ -379,11 +383,11 @@ class Facts:
             paid = np.ones(len(self.order_facts), np.bool_)
             for name, value in (("platform", platform), ("merchant", merchant)):
                 paid &= (value == NONE) | (self.order_facts[name] == value)
-            covered = np.unique(self.order_facts["order"][paid])
+            covered = distinct(self.order_facts["order"][paid])
             if region != NONE:
                 covered = np.intersect1d(covered, self.order_facts["order"][lie_in(there, region)])
             touched.append(covered)
-        return frame, np.unique(np.concatenate(touched))
+        return frame, distinct(np.concatenate(touched))
 
     @staticmethod
     def _unknown(
@@ -395,11 +399,13 @@ class Facts:
         new = fact.is_first_distinct()
         if not new.all():
             # Of those that came together the one that was received first, whatever their order here.
-            by = frame.select(pl.arg_sort_by("received_at", "event_id")).to_series()
-            first = np.zeros(len(frame), np.bool_)
-            first[by.filter(fact.gather(by).is_first_distinct())] = True
+            several = np.flatnonzero(fact.is_duplicated())
+            received = frame[["received_at", "event_id"]][several]
+            several = several[received.select(pl.arg_sort_by("received_at", "event_id")).to_series().to_numpy()]
+            first = new.to_numpy().copy()
+            first[several] = first_of_each(fact.to_numpy()[several])
             new = pl.Series(first)
-        owner, rows = chains.owned(np.unique(ids))
+        owner, rows = chains.owned(distinct(ids))
         if rows.size:
             known = pl.Series(mixed(owner, table["digest"][rows], table["at"][rows]))
             new &= ~fact.is_in(known.implode())
@@ -479,8 +485,20 @@ def lie_in(divisions: Ints, regions: Ints | int) -> Bools:
 _NO_IDS: Final = np.empty(0, np.int32)
 
 
-def _where_given(add: Callable[[pl.DataFrame], Ints], frame: pl.DataFrame, column: str) -> Ints:
-    given = frame[column].is_not_null().to_numpy()
+def _away(keys: Keys, frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Return the distinct keys in `frames` that are `ABSENT`."""
+    none = keys.schema.to_frame()
+    if not keys.any_absent():
+        return none
+    named = [frame[keys.schema.names()] for frame in frames]
+    away = [frame[np.flatnonzero(keys.find(frame) == ABSENT)] for frame in named]
+    return pl.concat([none, *away]).unique()
+
+
+def _where_given(add: Callable[[pl.DataFrame], Ints], frame: pl.DataFrame, name: str) -> Ints:
+    if not frame[name].null_count():
+        return add(frame)
+    given = frame[name].is_not_null().to_numpy()
     ids = np.full(len(frame), NONE, np.int32)
     if given.any():
         ids[given] = add(frame.filter(pl.Series(given)))

@@ -1,52 +1,69 @@
 """Asks the rules about views: which flags hold of some orders by their facts and the clock."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 
 from detectors import RULES, DeadlineRule, Given, Rule, View, deadline_of
 from detectors._facts import COMPARED
 from detectors._profiles import Edition, Profiles, RuleSettings
-from pipeline.arrays import NONE, Bools, Ints
+from pipeline.arrays import NONE, Bools, Ints, Keys, begins, column, distinct, pairs, rows_of
 from pipeline.comparing import Comparisons
 from pipeline.condense import LATE, LATE_OF_PICKUP, Views, told
 from pipeline.facts import Facts
-from pipeline.packing import NEVER, UNKNOWN, Times
-from schemas.frames import TIME
+from pipeline.packing import NEVER, UNKNOWN, Times, micros, since_epoch, time_column, to_micros
+from schemas.frames import FLAG_LOG, TIME
 
-KEYS: Final = ("order", "waybill", "case")
-"""What a flag is about, besides its rule; `NONE` where it is not about one."""
-_FLAGS: Final = pl.Schema(
-    {
-        **dict.fromkeys(KEYS, pl.Int32()),
-        "rule": pl.UInt8(),
-        "violated_at": TIME,
-        **dict.fromkeys(("at_risk", "exempt"), pl.Boolean()),
-        "evidence": pl.String(),
-        **dict.fromkeys(("platform", "merchant"), pl.Int32()),
-        **dict.fromkeys(("clause", "severity", "compensation_percent", "compensation_yuan"), pl.String()),
-        "judged": pl.Boolean(),
-        **dict.fromkeys(("lifted_at", "extended_to"), TIME),
-    }
-)
 PICKUP_RULES: Final = tuple(nth for nth, rule in enumerate(RULES.values()) if rule.view is View.PICKUP)
 """The positions of the rules that are asked of pickups."""
 _NTH: Final = {code: nth for nth, code in enumerate(RULES)}
-_BITS: Final = pl.Series([1 << nth for nth in _NTH.values()], dtype=pl.UInt64)
-"""By the position of a rule."""
+_KEY: Final = {View.SHIPMENT: "waybill", View.PICKUP: "waybill", View.AFTERSALE: "case"}
+"""What a flag is about, besides its order."""
+_OF_ROW: Final = ("order", "platform", "merchant", "edition")
 _NEVER_EXTENDED: Final = pl.lit(None, TIME)
+_SAID: Final = ("clause", "severity", "compensation_percent", "compensation_yuan")
+
+
+class Flags(NamedTuple):
+    """A row per violation, per obligation at risk, and per known flag: columns of one length."""
+
+    order: Ints
+    waybill: Ints
+    """`NONE`, as `case`, where it is not about one."""
+    case: Ints
+    rule: Ints
+    """Its position."""
+    known: Ints
+    """Which row it is of the flags in memory, `NONE` if it is not among them."""
+    violated_at: Times
+    """Of an obligation at risk: its deadline; `UNKNOWN`: neither."""
+    at_risk: Bools
+    exempt: Bools
+    edition: Ints
+    """Which edition of its platform's profile it was judged by, for `Judge.said`."""
+    platform: Ints
+    merchant: Ints
+    judged: Bools
+    """Whether the rule is asked at all; with when the order was lifted, and its deadline moved to, what a reason may be made of."""
+    lifted_at: Times
+    extended_to: Times
+    evidence: pl.Series
+
+    def of(self, rows: Ints) -> "Flags":
+        """Return some rows."""
+        part: Any = [column[rows] for column in self]
+        return Flags(*part)
 
 
 class Verdicts(NamedTuple):
     """What holds of the orders asked about."""
 
-    flags: pl.DataFrame
-    """`KEYS`, `rule` (position), `violated_at` (of an obligation at risk: its deadline; null: neither), `at_risk`, `exempt`,
-    `evidence`, `platform`, `merchant`, what the profile says of the rule (`clause`, `severity`, …), and what a reason may be made
-    of: `judged`, `lifted_at`, `extended_to`. A row per violation, per obligation at risk, and per known flag."""
+    flags: Flags
     due: Times
     """When the clock alone may change a flag (µs), `NEVER` if it cannot; by the rows of the view of orders."""
 
@@ -56,8 +73,9 @@ class _Step(NamedTuple):
 
     moments: Mapping[str, pl.Expr]
     """By rule, what an exemption's period is compared with: what was due, or else violated, in it."""
-    columns: Sequence[pl.Expr]
-    """Whether each rule is asked about a row, and its deadline."""
+    columns: Sequence[str]
+    """What the moments are made of, and `order`."""
+    deadlines: Sequence[pl.Expr]
 
 
 class _Questions(NamedTuple):
@@ -65,9 +83,57 @@ class _Questions(NamedTuple):
 
     steps: Sequence[_Step]
     answers: Sequence[pl.Expr]
-    """The time of each rule's violation (or of the deadline that is near), and whether it is only near."""
-    outlook: Sequence[pl.Expr]
-    """`notable`: whether there is any of these; `due`: when to look again, µs."""
+    """The time of each rule's violation, then when the clock may change each rule's answer."""
+
+
+class _Shown(NamedTuple):
+    """The evidence of a rule, as JSON, and what it is made of."""
+
+    columns: Sequence[str]
+    """Of the view, and `order`."""
+    late: Sequence[str]
+    """What is known by number only, see `told`."""
+    evidence: pl.Expr
+
+
+class _Said(NamedTuple):
+    """What the profiles say of the rules of a view, by rule and edition."""
+
+    enabled: Bools
+    ordinary: Bools
+    """By rule: whether it is only about orders without shipping times of their category."""
+    limits: Mapping[str, Times]
+    """By rule, then by edition, where editions differ."""
+
+
+class _Granted(NamedTuple):
+    """A row for each exemption of each row under any."""
+
+    nth: Ints
+    """Which of the rows under any, and which of all."""
+    row: Ints
+    rules: npt.NDArray[np.uint64]
+    since: Times
+    until: Times
+    to: Times
+
+
+class _Answers(NamedTuple):
+    """What the rules of a view answer: arrays by rule, then by row."""
+
+    at: Times
+    """Of the violation, or of the deadline that is near; `UNKNOWN`: neither."""
+    near: Bools
+    exempt: Bools
+    extended_to: Times
+    judged: Bools
+    due: Times
+    """By row: when to look again."""
+
+    def of(self, rows: Ints) -> "_Answers":
+        """Return the answers of some rows."""
+        part: Any = [answer[..., rows] for answer in self]
+        return _Answers(*part)
 
 
 class Judge:
@@ -79,63 +145,64 @@ class Judge:
     """
 
     def __init__(self, profiles: Profiles, warn: timedelta | None = None) -> None:
-        self._warn = warn
+        self._warn = None if warn is None else to_micros(warn)
         self._profiles = profiles
         self._editions = profiles.editions()
-        self._settings = {code: [edition.rules[code] for edition in self._editions] for code in RULES}
         self._first = {edition.platform: at for at, edition in reversed(list(enumerate(self._editions)))}
         said = (edition.shipping_categories for edition in self._editions)
         excluded = (profile.excluded_categories for profile in profiles.every)
         self._categories = sorted({name for names in (*said, *excluded) for name in names})
         self._by_category = self._said_of_categories()
-        self._profiled = {view: self._profile_columns(view) for view in View}
+        self._promoted = np.array([edition.promotes_shipping for edition in self._editions])
+        self._said_of_flags = self._said_of_rules()
+        self._rules = {view: [code for code, rule in RULES.items() if rule.view is view] for view in View}
+        self._said = {view: self._said_in(view) for view in View}
         self._questions = {
             (view, exempted): self._asked(view, exempted=exempted) for view in View for exempted in (False, True)
         }
-        self._told_all = {
-            view
-            for (view, _), questions in self._questions.items()
-            for asked in (*(step.columns for step in questions.steps), questions.outlook)
-            if any(LATE.intersection(column.meta.root_names()) for column in asked)
-        }
-        """The views of which some rule asks for more than its evidence what is known by number."""
-        self._shown: dict[str, Sequence[pl.Expr]] = {}
-        """What a flag of each rule says; known when there is the first."""
+        self._late = {view: self._asked_late(view) for view in View}
+        """What is known by number and some rule of a view asks for, for more than its evidence."""
+        self._shown: dict[tuple[str, bool], _Shown] = {}
+        """What a flag of each rule says, without and with exemptions; known when there is the first."""
         self._comparisons = Comparisons()
+        self._ids: dict[str, tuple[Keys, int, Ints]] = {}
+        """By what they are of: the keys that were looked in, how many there were, and what was found."""
 
-    def verdicts(self, views: Views, facts: Facts, as_of: int | None, known: pl.DataFrame) -> Verdicts:
-        """Judge `views` at the clock `as_of` (µs), and show the present evidence of the flags in `known` as well.
+    def verdicts(self, views: Views, facts: Facts, as_of: int | None, known: Ints) -> Verdicts:
+        """Judge `views` at the clock `as_of` (µs), and show the present evidence of known flags as well.
 
-        `facts` gives the names behind the ids in the views; `known` has `KEYS` and `rule`.
+        `facts` gives the names behind the ids in the views; `known` are the rows of these orders' flags in it.
         """
         orders = views.order["order"].to_numpy()
         at_order = np.empty(len(facts.orders), np.int32)
         at_order[orders] = np.arange(len(orders), dtype=np.int32)
         exempted, flagged = np.zeros((2, len(orders)), np.bool_)
         exempted[at_order[views.exemptions["order"].to_numpy()]] = True
-        flagged[at_order[known["order"].to_numpy()]] = True
-        known = known.select(*KEYS, known=pl.lit(_BITS).gather("rule")).group_by(KEYS).agg(pl.col("known").sum())
+        flagged[at_order[facts.flags["order"][known]]] = True
         editions, categories = self._editions_of(facts), self._categories_of(facts)
-        flags, due = [_FLAGS.to_frame()], np.full(len(orders), NEVER, np.int64)
+        flags, shown, due = list[Flags](), list[pl.LazyFrame](), np.full(len(orders), NEVER, np.int64)
         for view in View:
-            frame: pl.DataFrame = getattr(views, view)
-            if not len(frame):
+            rows: pl.DataFrame = getattr(views, view)
+            if not len(rows):
                 continue
-            if view in self._told_all:
-                frame = told(frame, facts)
-            frame = self._by_profile(self._compared(frame, facts), view, editions, categories, as_of)
-            owner = at_order[frame["order"].to_numpy()]
-            notable = []
-            for part, owners, exemptions in _parts(frame, owner, exempted[owner], views.exemptions):
-                asked, near, waiting = self._ask(part, view, exemptions)
-                np.minimum.at(due, owners, waiting)
-                # Most rows are in order: the rest of the work is about the few that are not, or were not.
-                few = asked.filter(near | pl.Series(flagged[owners]))
-                if len(few):
-                    notable.append(few.with_columns(self._questions[view, exemptions is not None].answers))
-            if notable:
-                flags += self._flags(notable, view, facts, known)
-        return Verdicts(pl.concat(flags), due)
+            owner = at_order[rows["order"].to_numpy()]
+            late = self._late[view]
+            rows = rows.hstack([*told(rows, facts, late), *self._compared(rows, facts)])
+            rows, judged = self._by_profile(rows, view, editions, categories)
+            under = np.flatnonzero(exempted[owner]).astype(np.int32)
+            rows, answers = self._ask(rows, view, judged, as_of, under, views.exemptions)
+            np.minimum.at(due, owner, answers.due)
+            # Most rows are in order: the rest of the work is about the few that are not, or were not.
+            few = np.flatnonzero((answers.at != UNKNOWN).any(axis=0) | flagged[owner]).astype(np.int32)
+            if few.size:
+                found, evidence = self._flags(rows, few, view, answers.of(few), facts, known)
+                flags.append(found)
+                shown += evidence
+        return Verdicts(_together(flags, shown), due)
+
+    def said(self, flags: Flags) -> pl.DataFrame:
+        """Return what the profiles say of each flag: `clause`, `severity`, and the compensations."""
+        return self._said_of_flags[flags.rule * len(self._editions) + flags.edition]
 
     # What the profile says of each row
 
@@ -152,242 +219,325 @@ class Judge:
     def _editions_of(self, facts: Facts) -> Ints:
         """Return the position of each platform's first edition, by id, and last that of orders without a platform."""
         names = list(self._first)
-        ids = facts.platforms.find(pl.DataFrame({"platform": names}))
+        ids = self._ids_of(facts.platforms, names)
         first = np.full(len(facts.platforms) + 1, self._first[self._profiles.every[0].platform], np.int32)
         for name, at in zip(names, ids.tolist(), strict=True):
             if at >= 0:
                 first[at] = self._first[name]
         return first
 
-    def _said_of_categories(self) -> pl.DataFrame:
-        """Return what each edition says of each category, and last of all others: edition by edition."""
+    def _ids_of(self, keys: Keys, names: Sequence[str]) -> Ints:
+        """Return the ids of `names`, which are looked for only when there are more keys than the last time."""
+        (column,) = keys.schema
+        known, count, ids = self._ids.get(column, (None, 0, _NO_IDS))
+        if known is not keys or count != len(keys):
+            ids = keys.find(pl.DataFrame({column: names}, schema=keys.schema))
+            self._ids[column] = keys, len(keys), ids
+        return ids
+
+    def _said_of_categories(self) -> npt.NDArray[np.int32]:
+        """Return three rows: what each edition says of each category, and last of all others, edition by edition.
+
+        Whether it is excluded, its hours and the most hours that an order may promise, `NONE` where that is not said.
+        """
         rows = []
         for edition in self._editions:
             excluded = self._profiles.of(edition.platform).excluded_categories
             for name in (*self._categories, None):
                 said = edition.shipping_categories.get(name) if name is not None else None
-                hours, hours_max = (said.hours, said.hours_max) if said is not None else (None, None)
-                rows.append((name in excluded, hours, hours_max))
-        schema = {"excluded": pl.Boolean(), "category_hours": pl.Int32(), "category_hours_max": pl.Int32()}
-        return pl.DataFrame(rows, schema=schema, orient="row")
+                hours, most = (said.hours, said.hours_max) if said is not None else (None, None)
+                rows.append((name in excluded, NONE if hours is None else hours, NONE if most is None else most))
+        return np.array(rows, np.int32).T
+
+    def _said_of_rules(self) -> pl.DataFrame:
+        """Return what a flag shows of its rule, rule by rule, and of each edition by edition."""
+        said = [edition.rules[code] for code in RULES for edition in self._editions]
+        texts = {name: [_text(getattr(one, name)) for one in said] for name in _SAID}
+        return pl.DataFrame(texts, schema=dict.fromkeys(_SAID, pl.String)).cast(
+            {name: FLAG_LOG[name] for name in _SAID}
+        )
+
+    def _said_in(self, view: View) -> _Said:
+        codes = self._rules[view]
+        said = {code: [edition.rules[code] for edition in self._editions] for code in codes}
+        ordinary = [isinstance(rule, DeadlineRule) and rule.ordinary for rule in map(RULES.__getitem__, codes)]
+        limits = {code: np.array([to_micros(_limit(one)) for one in said[code]], np.int64) for code in codes}
+        return _Said(
+            np.array([[one.enabled for one in said[code]] for code in codes], np.bool_),
+            np.array(ordinary, np.bool_),
+            {code: limit for code, limit in limits.items() if (limit != limit[0]).any()},
+        )
 
     def _categories_of(self, facts: Facts) -> Ints:
         """Return the position of each category by id, and last that of orders without one."""
-        ids = facts.categories.find(pl.DataFrame({"category": self._categories}, schema=facts.categories.schema))
+        ids = self._ids_of(facts.categories, self._categories)
         nth = np.full(len(facts.categories) + 1, len(self._categories), np.int32)
         nth[ids[ids >= 0]] = np.flatnonzero(ids >= 0)
         return nth
 
-    def _by_profile(
-        self, frame: pl.DataFrame, view: View, editions: Ints, categories: Ints, as_of: int | None
-    ) -> pl.DataFrame:
-        """Add `as_of`, `edition`, `excluded` and `category_hours`, and let category and promotion say how long orders may take."""
-        edition = pl.Series("edition", editions[frame["platform"].to_numpy()])
-        frame = frame.with_columns(edition, pl.lit(as_of, pl.Int64).cast(TIME).alias("as_of"))
-        dated, promised = self._profiled[view]
-        if dated is not None:
-            frame = frame.with_columns(edition=dated)
-        category = categories[frame["category"].to_numpy()]
-        said = self._by_category[category + frame["edition"].to_numpy() * (len(self._categories) + 1)]
-        frame = frame.hstack(said)
-        return frame if promised is None else frame.with_columns(ship_within_hours=promised)
-
-    def _profile_columns(self, view: View) -> tuple[pl.Expr | None, pl.Expr | None]:
-        """Return how `edition`, that of the platform's first, follows from dates, and `ship_within_hours` from what is said."""
-        dated, changed = pl.col("edition"), False
+    def _dated(self, rows: pl.DataFrame, view: View, editions: Ints) -> Ints:
+        """Return the edition that each row comes under: its version, and its promotion if it has one."""
+        first: Ints = editions[rows["platform"].to_numpy()]
+        dated = first
+        acted_at, paid_at = micros(rows[view.acted_at]), micros(rows["paid_at"])
         for at, edition in enumerate(self._editions):
-            if at != (first := self._first[edition.platform]):
-                applies = (pl.col("edition") == first) & _holds(edition, view)
-                dated, changed = pl.when(applies).then(pl.lit(at, pl.Int32)).otherwise(dated), True
-        if view is not View.ORDER:
-            return (dated if changed else None), None
-        promised, hours_max = pl.col("ship_within_hours"), pl.col("category_hours_max")
-        counts = promised.is_not_null() & (promised <= hours_max).fill_null(value=True)
-        within = pl.when(counts).then(promised).otherwise(pl.col("category_hours"))
-        promoted = [at for at, edition in enumerate(self._editions) if edition.promotes_shipping]
-        return (dated if changed else None), pl.when(~pl.col("edition").is_in(promoted)).then(within)
+            if at != self._first[edition.platform]:
+                applies = (first == self._first[edition.platform]) & _holds(edition, acted_at, paid_at)
+                dated = np.where(applies, np.int32(at), dated)
+        return dated
 
-    def _per_edition(self, code: str, value: Callable[[RuleSettings], Any], dtype: pl.DataType) -> pl.Expr:
-        """Return what the row's edition says of the rule `code`."""
-        values = pl.Series([value(settings) for settings in self._settings[code]], dtype=dtype)
-        if values.n_unique() == 1:
-            return pl.lit(values[0], dtype)
-        return pl.lit(values).gather(pl.col("edition"))
+    def _by_profile(
+        self, rows: pl.DataFrame, view: View, editions: Ints, categories: Ints
+    ) -> tuple[pl.DataFrame, Bools]:
+        """Add `edition`, the limits, and how long an order may take by category and promotion; say which rules are asked.
+
+        These are by rule, then by row.
+        """
+        edition = self._dated(rows, view, editions)
+        category = categories[rows["category"].to_numpy()]
+        excluded, hours, most = self._by_category[:, category + edition * (len(self._categories) + 1)]
+        promised = rows["promised"].to_numpy()
+        if view is View.ORDER:
+            counts = (promised != NONE) & ((promised <= most) | (most == NONE))
+            promised = np.where(self._promoted[edition], np.int32(NONE), np.where(counts, promised, hours))
+        said = self._said[view]
+        judged = said.enabled[:, edition] & (excluded == 0)
+        judged[said.ordinary] &= hours == NONE
+        limits = [
+            column(_limit_of(code), limit[edition], kind=pa.duration("us")) for code, limit in said.limits.items()
+        ]
+        hours = column("ship_within_hours", promised, promised != NONE)
+        return rows.hstack([column("edition", edition), hours, *limits]), judged
+
+    def _compared(self, rows: pl.DataFrame, facts: Facts) -> list[pl.Series]:
+        """Return whether the places lie elsewhere that are compared."""
+        return [
+            self._comparisons.elsewhere(
+                facts.places, rows[f"in_{one}"].to_numpy(), rows[f"in_{other}"].to_numpy()
+            ).alias(f"{one}_elsewhere_than_{other}")
+            for one, other in COMPARED
+            if {f"in_{one}", f"in_{other}"} <= set(rows.columns)
+        ]
 
     # The rules
 
     def _asked(self, view: View, *, exempted: bool) -> _Questions:
-        """Return what is asked of rows of `view`: of those under an exemption, if `exempted`, else of all others.
+        """Return what is asked of rows of `view`; if `exempted`, some are under an exemption.
 
         Rules that count on another's deadline are asked after those that do not.
         """
-        rules = {code: rule for code, rule in RULES.items() if rule.view is view}
+        rules = {code: RULES[code] for code in self._rules[view]}
         given = {code: self._given(code, exempted=exempted) for code in rules}
         steps = []
         for counts_on in (False, True):
             step = {code: rule for code, rule in rules.items() if (_after(rule) is not None) is counts_on}
-            moments = {code: _moment(rule, given[code]) for code, rule in step.items()}
             deadlines = [
                 rule.deadline(given[code]).alias(deadline_of(code))
                 for code, rule in step.items()
                 if isinstance(rule, DeadlineRule)
             ]
-            steps.append(_Step(moments, [*(self._asks(code).alias(_judged(code)) for code in step), *deadlines]))
+            moments = {code: _moment(rule, given[code]) for code, rule in step.items()}
+            steps.append(_Step(moments, _columns(*moments.values()), deadlines))
         given = {code: one._replace(deadline=pl.col(deadline_of(code))) for code, one in given.items()}
-        answers = {code: self._answers(code, rule, given[code], exempted=exempted) for code, rule in rules.items()}
-        return _Questions(
-            [step for step in steps if step.columns],
-            [column for code, (at, near, _) in answers.items() for column in (at.alias(code), near.alias(_near(code)))],
-            [
-                pl.any_horizontal(at.is_not_null() for at, _, _ in answers.values()).alias("notable"),
-                pl.min_horizontal(due for _, _, due in answers.values()).to_physical().fill_null(NEVER).alias("due"),
-            ],
-        )
+        answers = [rule.violated_at(given[code]).cast(TIME).alias(code) for code, rule in rules.items()]
+        answers += [rule.due_at(given[code]).cast(TIME).alias(f"{code}!due_at") for code, rule in rules.items()]
+        return _Questions([step for step in steps if step.moments], answers)
+
+    def _asked_late(self, view: View) -> list[str]:
+        questions = self._questions[view, True]
+        asked = [*(one for step in questions.steps for one in step.deadlines), *questions.answers]
+        return sorted(LATE.keys() & {name for one in asked for name in one.meta.root_names()})
 
     def _given(self, code: str, *, exempted: bool) -> Given:
-        extended_to = pl.col(_extended(code)) if exempted else _NEVER_EXTENDED
-        return Given(self._per_edition(code, _limit, pl.Duration("us")), extended_to, pl.col("as_of"))
-
-    def _asks(self, code: str) -> pl.Expr:
-        """Return whether the rule `code` is asked about a row."""
-        asks = self._per_edition(code, lambda said: said.enabled, pl.Boolean()) & ~pl.col("excluded")
-        rule = RULES[code]
-        ordinary = isinstance(rule, DeadlineRule) and rule.ordinary
-        return asks & pl.col("category_hours").is_null() if ordinary else asks
-
-    def _answers(self, code: str, rule: Rule, given: Given, *, exempted: bool) -> tuple[pl.Expr, pl.Expr, pl.Expr]:
-        """Return the time of the violation (or of the deadline that is near), whether it is only near, and when to look again."""
-        judged = pl.col(_judged(code))
-        violated_at = pl.when(judged).then(rule.violated_at(given)).cast(TIME)
-        due_at = pl.when(judged).then(rule.due_at(given)).cast(TIME)
-        if self._warn is None:
-            return violated_at, pl.lit(value=False), due_at
-        in_warning = (given.as_of > due_at - self._warn).fill_null(value=False)
-        near = in_warning & ~pl.col(_exempt(code)) if exempted else in_warning
-        at = pl.coalesce(violated_at, pl.when(near).then(due_at))
-        return at, near, pl.when(in_warning).then(due_at).otherwise(due_at - self._warn)
+        varies = code in self._said[RULES[code].view].limits
+        limit = pl.lit(_limit(self._editions[0].rules[code]), pl.Duration("us"))
+        return Given(
+            pl.col(_limit_of(code)) if varies else limit,
+            pl.col(_extended(code)) if exempted else _NEVER_EXTENDED,
+            pl.col("as_of"),
+        )
 
     def _ask(
-        self, rows: pl.DataFrame, view: View, exemptions: pl.DataFrame | None
-    ) -> tuple[pl.DataFrame, pl.Series, Times]:
-        """Return `rows` with what the answers count on, which of them have any, and when to look again at each."""
-        questions = self._questions[view, exemptions is not None]
+        self, rows: pl.DataFrame, view: View, judged: Bools, as_of: int | None, under: Ints, exemptions: pl.DataFrame
+    ) -> tuple[pl.DataFrame, _Answers]:
+        """Return `rows` with what evidence counts on, and the answers; `under` are the rows under any of the `exemptions`."""
+        clock = np.full(len(rows), UNKNOWN if as_of is None else as_of, np.int64)
+        rows = rows.hstack([time_column("as_of", clock)])
+        questions, codes = self._questions[view, under.size > 0], self._rules[view]
+        exempt, extended_to = np.zeros(judged.shape, np.bool_), np.full(judged.shape, UNKNOWN, np.int64)
+        granted = _granted(under, exemptions, rows["order"].to_numpy()[under])
         for step in questions.steps:
-            if exemptions is not None:
-                rows = _with_exemptions(rows, step.moments, exemptions)
-            rows = rows.with_columns(step.columns)
-        outlook = rows.select(questions.outlook)
-        return rows, outlook["notable"], outlook["due"].to_numpy()
+            if under.size:
+                nth, one = _applying(rows_of(rows[step.columns], under), step.moments, granted)
+                rule = np.array([codes.index(code) for code in step.moments])[nth]
+                row, to = granted.row[one], granted.to[one]
+                exempt[rule[to == UNKNOWN], row[to == UNKNOWN]] = True
+                np.maximum.at(extended_to, (rule, row), to)
+                rows = rows.hstack(
+                    [time_column(_extended(code), extended_to[codes.index(code)]) for code in step.moments]
+                )
+            if step.deadlines:
+                rows = rows.with_columns(step.deadlines)
+        answered = np.array([micros(answer) for answer in rows.select("order", *questions.answers).get_columns()[1:]])
+        violated_at = np.where(judged, answered[: len(codes)], UNKNOWN)
+        due_at = answered[len(codes) :]
+        due_at = np.where(judged & (due_at != UNKNOWN), due_at, NEVER)
+        if self._warn is None:
+            return rows, _Answers(violated_at, np.zeros_like(judged), exempt, extended_to, judged, due_at.min(axis=0))
+        warned_at = np.where(due_at != NEVER, due_at - self._warn, NEVER)
+        in_warning = (warned_at < (UNKNOWN if as_of is None else as_of)) & (due_at != NEVER)
+        near = in_warning & ~exempt
+        at = np.where((violated_at == UNKNOWN) & near, due_at, violated_at)
+        due = np.where(in_warning, due_at, warned_at).min(axis=0)
+        return rows, _Answers(at, near, exempt, extended_to, judged, due)
 
     # The flags
 
-    def _compared(self, frame: pl.DataFrame, facts: Facts) -> pl.DataFrame:
-        """Add whether the places lie elsewhere that are compared."""
-        return frame.with_columns(
-            self._comparisons.elsewhere(
-                facts.places, frame[f"in_{one}"].to_numpy(), frame[f"in_{other}"].to_numpy()
-            ).alias(f"{one}_elsewhere_than_{other}")
-            for one, other in COMPARED
-            if {f"in_{one}", f"in_{other}"} <= set(frame.columns)
-        )
-
     def _flags(
-        self, notable: list[pl.DataFrame], view: View, facts: Facts, known: pl.DataFrame
-    ) -> Iterator[pl.DataFrame]:
-        """Yield the flags of each rule in rows of `view`: those that hold, and those in `known` (rules, as bits) that do not."""
-        rules = [code for code, rule in RULES.items() if rule.view is view]
-        unexempted = [pl.lit(value=False).alias(_exempt(code)) for code in rules]
-        unexempted += [_NEVER_EXTENDED.alias(_extended(code)) for code in rules]
-        rows = pl.concat(
-            [part if _exempt(rules[0]) in part.columns else part.with_columns(unexempted) for part in notable],
-            how="diagonal",
+        self, rows: pl.DataFrame, few: Ints, view: View, answers: _Answers, facts: Facts, known: Ints
+    ) -> tuple[Flags, list[pl.LazyFrame]]:
+        """Return the flags of `few` rows of `view`, and their evidence, to be collected.
+
+        These are the flags that hold, and those `known` that do not; the `answers` are those of these rows.
+        """
+        codes = self._rules[view]
+        nth_of = np.array([codes.index(code) if code in codes else NONE for code in RULES])
+        known = known[nth_of[facts.flags["rule"][known]] != NONE]
+        order, platform, merchant, edition = (rows[name].to_numpy()[few] for name in _OF_ROW)
+        about = rows[_KEY[view]].to_numpy()[few] if view in _KEY else np.zeros(len(few), np.int32)
+        of_known = facts.flags[_KEY[view]][known] if view in _KEY else np.zeros(len(known), np.int32)
+        key, keys_known = _pair(order, about), _pair(facts.flags["order"][known], of_known)
+        keys = distinct(keys_known)
+        by_key = np.full((len(codes), len(keys) + 1), NONE, np.int32)
+        by_key[nth_of[facts.flags["rule"][known]], np.searchsorted(keys, keys_known)] = known
+        at_key = np.searchsorted(keys, key)
+        at_key[np.append(keys, NONE)[at_key] != key] = len(keys)
+        was = by_key[:, at_key]
+        asked = (answers.at != UNKNOWN) | (was != NONE)
+        if view is View.PICKUP:
+            for at, mask in zip(answers.at, asked, strict=True):
+                _leave_first(rows, few, key, at, mask, facts)
+        nth, row = np.nonzero(asked)
+        evidence = [
+            self._evidence(rows, few[mask], code, facts) for code, mask in zip(codes, asked, strict=True) if mask.any()
+        ]
+        lifted_at = np.array([micros(rows[_lifted_by(code)])[few] for code in codes])
+        flags = Flags(
+            order[row],
+            about[row] if _KEY.get(view) == "waybill" else np.full(len(row), NONE, np.int32),
+            about[row] if _KEY.get(view) == "case" else np.full(len(row), NONE, np.int32),
+            np.array([_NTH[code] for code in codes], np.int32)[nth],
+            was[nth, row],
+            answers.at[nth, row],
+            answers.near[nth, row],
+            answers.exempt[nth, row],
+            edition[row],
+            platform[row],
+            merchant[row],
+            answers.judged[nth, row],
+            lifted_at[nth, row],
+            answers.extended_to[nth, row],
+            evidence=_NO_TEXTS,
         )
-        rows = rows.with_columns(pl.lit(NONE, pl.Int32).alias(key) for key in KEYS if key not in rows.columns)
-        rows = rows.join(known, on=KEYS, how="left")
-        if "in_drop" in rows.columns and view not in self._told_all:
-            rows = told(rows, facts)
-        of_rule = rows.select(
-            pl.col(code).is_not_null() | ((pl.col("known") & pl.lit(_bit(code), pl.UInt64)) != 0).fill_null(value=False)
-            for code in rules
-        )
-        for code, asked in zip(rules, of_rule, strict=True):
-            if asked.any():
-                yield self._flags_of(rows.filter(asked), code)
+        return flags, evidence
 
-    def _flags_of(self, rows: pl.DataFrame, code: str) -> pl.DataFrame:
-        if RULES[code].view is View.PICKUP:
-            rows = rows.sort(*KEYS, code, "pickup_at", *LATE_OF_PICKUP, nulls_last=True)
-            rows = rows.unique(KEYS, keep="first", maintain_order=True)
-        if code not in self._shown:
-            self._shown[code] = self._flag_columns(code, rows)
-        return rows.select(self._shown[code])
-
-    def _flag_columns(self, code: str, rows: pl.DataFrame) -> Sequence[pl.Expr]:
-        """Return the columns of `_FLAGS`, of rows like `rows`."""
-        rule, text = RULES[code], pl.String()
-        evidence = rule.evidence(self._given(code, exempted=True)._replace(deadline=pl.col(deadline_of(code))))
-        columns = {
-            **{key: pl.col(key) for key in KEYS},
-            "rule": pl.lit(_NTH[code], pl.UInt8),
-            "violated_at": pl.col(code),
-            "evidence": _as_json(evidence, rows.select(**evidence).schema),
-            "at_risk": pl.col(_near(code)),
-            "exempt": pl.col(_exempt(code)),
-            "platform": pl.col("platform"),
-            "merchant": pl.col("merchant"),
-            "clause": self._per_edition(code, lambda said: said.clause, text),
-            "severity": self._per_edition(code, lambda said: said.severity, text),
-            "compensation_percent": self._per_edition(code, lambda said: _text(said.compensation_percent), text),
-            "compensation_yuan": self._per_edition(code, lambda said: _text(said.compensation_yuan), text),
-            "judged": pl.col(_judged(code)),
-            "lifted_at": pl.col(rule.lifted_by if isinstance(rule, DeadlineRule) else "cancelled_at"),
-            "extended_to": pl.col(_extended(code)),
-        }
-        return [columns[name].alias(name) for name in _FLAGS]
+    def _evidence(self, rows: pl.DataFrame, these: Ints, code: str, facts: Facts) -> pl.LazyFrame:
+        """Return the evidence of a rule in `these` rows, to be collected."""
+        exempted = _extended(code) in rows.columns
+        if (code, exempted) not in self._shown:
+            given = self._given(code, exempted=exempted)._replace(deadline=pl.col(deadline_of(code)))
+            evidence = RULES[code].evidence(given)
+            needed = {name for expression in evidence.values() for name in expression.meta.root_names()}
+            late = sorted(needed - set(rows.columns))
+            columns = sorted({"order", *(needed - set(late)), *(LATE[name] for name in late)})
+            like_these = rows[columns].clear()
+            schema = like_these.hstack(told(like_these, facts, late)).select(**evidence).schema
+            self._shown[code, exempted] = _Shown(columns, late, _as_json(evidence, schema))
+        form = self._shown[code, exempted]
+        part = rows_of(rows[form.columns], these)
+        return part.hstack(told(part, facts, form.late)).lazy().select("order", form.evidence)
 
 
-def _parts(
-    frame: pl.DataFrame, owner: Ints, exempted: Bools, exemptions: pl.DataFrame
-) -> Iterator[tuple[pl.DataFrame, Ints, pl.DataFrame | None]]:
-    """Yield the rows without and those with exemptions, each with their owners; only those need what is about exemptions."""
-    if not exempted.any():
-        yield frame, owner, None
+_NO_IDS: Final = np.empty(0, np.int32)
+_NO_TIMES: Final = np.empty(0, np.int64)
+_NO_ANSWERS: Final = np.empty(0, np.bool_)
+_NO_TEXTS: Final = pl.Series(dtype=pl.String)
+_NO_FLAGS: Final = Flags(
+    order=_NO_IDS,
+    waybill=_NO_IDS,
+    case=_NO_IDS,
+    rule=_NO_IDS,
+    known=_NO_IDS,
+    violated_at=_NO_TIMES,
+    at_risk=_NO_ANSWERS,
+    exempt=_NO_ANSWERS,
+    edition=_NO_IDS,
+    platform=_NO_IDS,
+    merchant=_NO_IDS,
+    judged=_NO_ANSWERS,
+    lifted_at=_NO_TIMES,
+    extended_to=_NO_TIMES,
+    evidence=_NO_TEXTS,
+)
+
+
+def _together(flags: Sequence[Flags], evidence: Sequence[pl.LazyFrame]) -> Flags:
+    """Return all `flags`, with their `evidence`: collected at once, that of a small batch takes half the time."""
+    texts = [shown["evidence"] for shown in pl.collect_all(evidence, optimizations=pl.QueryOptFlags.none())]
+    columns: list[Any] = [np.concatenate(column) for column in list(zip(_NO_FLAGS, *flags, strict=True))[:-1]]
+    return Flags(*columns, *[pl.concat([_NO_TEXTS, *texts])])
+
+
+def _leave_first(
+    rows: pl.DataFrame, few: Ints, key: npt.NDArray[np.int64], at: Times, asked: Bools, facts: Facts
+) -> None:
+    """Of the `few` rows that are `asked` and have one `key`, leave the earliest violation; at one moment by what places say."""
+    these = np.flatnonzero(asked)
+    if len(distinct(key[these])) == len(these):
         return
-    if not exempted.all():
-        yield frame.filter(pl.Series(~exempted)), owner[~exempted], None
-    yield frame.filter(pl.Series(exempted)), owner[exempted], exemptions
+    violated = [pl.Series("key", key[these]), time_column("at", at[these]), pl.Series("row", these)]
+    pickups = rows_of(rows[["pickup_at", "in_pickup"]], few[these])
+    several = pickups.hstack([*violated, *told(pickups, facts, LATE_OF_PICKUP)])
+    by = several.sort("key", "at", "pickup_at", *LATE_OF_PICKUP, nulls_last=True)[["key", "row"]].to_numpy()
+    asked[:] = False
+    asked[by[begins(by[:, 0]), 1]] = True
 
 
-def _holds(edition: Edition, view: View) -> pl.Expr:
+def _applying(rows: pl.DataFrame, moments: Mapping[str, pl.Expr], granted: _Granted) -> tuple[Ints, Ints]:
+    """Return which of the rules in `moments` each applies to of what is `granted` to `rows`: pairs of positions."""
+    asked = rows.select("order", **moments)
+    moment = np.array([micros(asked[code]) for code in moments])[:, granted.nth]
+    bits = np.array([1 << _NTH[code] for code in moments], np.uint64)
+    # Where there is no such moment, only what holds for ever holds.
+    begun, not_over = granted.since <= moment, _or_never(moment) <= _or_never(granted.until)
+    rule, one = np.nonzero(begun & not_over & (granted.rules & bits[:, np.newaxis] != 0))
+    return rule.astype(np.int32), one.astype(np.int32)
+
+
+def _granted(under: Ints, exemptions: pl.DataFrame, orders: Ints) -> _Granted:
+    """Return what is granted to the rows `under` an exemption, which are of `orders`."""
+    row, granted = pairs(orders, exemptions["order"].to_numpy())
+    columns = (
+        exemptions[name].to_numpy()[granted] for name in ("rules", "applies_from", "applies_until", "extended_to")
+    )
+    return _Granted(row, under[row], *columns)
+
+
+def _pair(orders: Ints, others: Ints) -> npt.NDArray[np.int64]:
+    return orders.astype(np.int64) << 32 | others
+
+
+def _holds(edition: Edition, acted_at: Times, paid_at: Times) -> Bools:
     """Return whether a row of the platform comes under this edition: its version, and its promotion if it has one."""
-    holds = pl.lit(value=True)
+    holds = np.ones(len(acted_at), np.bool_)
     if edition.effective_from is not None:
-        holds &= pl.col(view.acted_at) >= edition.effective_from
+        holds &= acted_at >= since_epoch(edition.effective_from)
     if edition.effective_until is not None:
-        holds &= pl.col(view.acted_at) < edition.effective_until
+        holds &= (acted_at < since_epoch(edition.effective_until)) & (acted_at != UNKNOWN)
     if edition.promotion is not None:
-        holds &= (pl.col("paid_at") >= edition.promotion.paid_from) & (pl.col("paid_at") < edition.promotion.paid_until)
+        since, until = edition.promotion.paid_from, edition.promotion.paid_until
+        holds &= (paid_at >= since_epoch(since)) & (paid_at < since_epoch(until))
     return holds
-
-
-def _with_exemptions(frame: pl.DataFrame, moments: Mapping[str, pl.Expr], exemptions: pl.DataFrame) -> pl.DataFrame:
-    """Add, for each of the rules in `moments`, whether a row is exempt from it, and to when its deadlines are moved."""
-    pairs = frame.select("order", pl.int_range(pl.len()).alias("row"), **moments).join(exemptions, on="order")
-    row, rules, since, until, to = (
-        pairs[name].to_numpy() for name in ("row", "rules", "applies_from", "applies_until", "extended_to")
-    )
-    added = []
-    for code in moments:
-        # Where there is no such moment, only what holds for ever holds.
-        begun, not_over = since <= pairs[code].to_numpy(), _or_never(pairs[code].to_numpy()) <= _or_never(until)
-        applies = begun & not_over & (rules & np.uint64(_bit(code)) != 0)
-        exempt, extended_to = np.zeros(len(frame), np.bool_), np.full(len(frame), UNKNOWN, np.int64)
-        exempt[row[applies & (to == UNKNOWN)]] = True
-        np.maximum.at(extended_to, row[applies], to[applies])
-        added += [pl.Series(_exempt(code), exempt), pl.Series(_extended(code), extended_to)]
-    return frame.with_columns(added).with_columns(
-        pl.when(pl.col(_extended(code)) != UNKNOWN).then(pl.col(_extended(code))).cast(TIME) for code in moments
-    )
 
 
 def _or_never(times: Times) -> Times:
@@ -395,36 +545,31 @@ def _or_never(times: Times) -> Times:
 
 
 def _moment(rule: Rule, given: Given) -> pl.Expr:
-    """Return what an exemption's period is compared with: exemptions of a period are for what was due, or else violated, in it.
-
-    In µs, `UNKNOWN` where there is none.
-    """
+    """Return what an exemption's period is compared with: exemptions of a period are for what was due, or else violated, in it."""
     moment = rule.unmoved_deadline(given) if isinstance(rule, DeadlineRule) else rule.violated_at(given)
-    return moment.cast(TIME).to_physical().fill_null(UNKNOWN)
+    return moment.cast(TIME)
+
+
+def _columns(*expressions: pl.Expr) -> list[str]:
+    """Return the columns that `expressions` need, and `order`: a frame needs one."""
+    return sorted({"order", *(name for expression in expressions for name in expression.meta.root_names())})
 
 
 def _after(rule: Rule) -> str | None:
     return rule.after if isinstance(rule, DeadlineRule) else None
 
 
-def _bit(code: str) -> int:
-    return 1 << _NTH[code]
+def _lifted_by(code: str) -> str:
+    rule = RULES[code]
+    return rule.lifted_by if isinstance(rule, DeadlineRule) else "cancelled_at"
 
 
-def _exempt(code: str) -> str:
-    return f"{code}!exempt"
+def _limit_of(code: str) -> str:
+    return f"{code}!limit"
 
 
 def _extended(code: str) -> str:
     return f"{code}!extended_to"
-
-
-def _near(code: str) -> str:
-    return f"{code}!near"
-
-
-def _judged(code: str) -> str:
-    return f"{code}!judged"
 
 
 def _limit(settings: RuleSettings) -> timedelta:

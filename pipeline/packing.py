@@ -1,15 +1,17 @@
 """Facts as numbers: the columns of each table in memory, and how what an event says becomes them."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 
 from detectors import RULES
-from pipeline.arrays import Ints
+from pipeline.arrays import Ints, column, distinct, hash_of
 from schemas.events import AftersaleAnswer, AftersaleKind
-from schemas.frames import FACTS
+from schemas.frames import EVENTS, FACTS
 
 # Times are µs since 1970; where a column has `seconds` they are whole ones, rounded down: who is due too early is judged once more
 # in vain. A digest of 32 bits is compared within one owner and moment only.
@@ -101,13 +103,22 @@ _TABLE_OF: Final = {
 """Where an event's fact goes, by type; exemptions of many orders have a table of their own."""
 
 
+_TABLES: Final = tuple(FACTS)
+_NTH_TABLE: Final = np.array([_TABLES.index(name) for name in _TABLE_OF.values()])
+_EXEMPTING: Final = list(_TABLE_OF).index("exemption_granted")
+
+
 def split(events: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """Return `EVENTS` rows as facts, by table of `FACTS`; only tables that have any."""
-    tables = events["type"].replace_strict(list(_TABLE_OF), list(_TABLE_OF.values()), return_dtype=pl.String)
-    many = (events["type"] == "exemption_granted") & events["order_id"].is_null()
-    tables = tables.set(many, "exemptions")
-    parts = {name: events.filter(tables == name).select(schema.names()) for name, schema in FACTS.items()}
-    return {name: part for name, part in parts.items() if len(part)}
+    kind = code(events["type"], tuple(_TABLE_OF))
+    table = _NTH_TABLE[kind]
+    exempting = np.flatnonzero(kind == _EXEMPTING)
+    if exempting.size:
+        of_many = events["order_id"][exempting].is_null().to_numpy()
+        table[exempting[of_many]] = _TABLES.index("exemptions")
+    return {
+        _TABLES[nth]: events[FACTS[_TABLES[nth]].names()].filter(pl.Series(table == nth)) for nth in distinct(table)
+    }
 
 
 def evidence_digest(evidence: pl.Series) -> npt.NDArray[np.uint64]:
@@ -115,24 +126,43 @@ def evidence_digest(evidence: pl.Series) -> npt.NDArray[np.uint64]:
     return evidence.hash(seed=3).to_numpy()
 
 
+_SEEDS: Final = {name: seed for seed, name in enumerate(EVENTS)}
+
+
 def digest_of(frame: pl.DataFrame) -> npt.NDArray[np.uint64]:
     """Return what tells one fact from another: everything but how and when it came."""
-    content = [
-        pl.col(name).list.join("\n") if dtype == pl.List else pl.col(name)
+    content = {
+        _SEEDS[name]: pl.col(name).list.join("\n") if dtype == pl.List else pl.col(name)
         for name, dtype in frame.schema.items()
         if name not in {"event_id", "received_at", "division"}
-    ]
-    return frame.select(pl.struct(content).hash(seed=2).alias("digest"))["digest"].to_numpy()
+    }
+    return frame.select(hash_of(content)).to_series().to_numpy()
 
 
 def micros(times: pl.Series) -> Times:
     """Return `times` as µs since 1970, `UNKNOWN` where there is none."""
-    return times.to_physical().fill_null(UNKNOWN).to_numpy()
+    return times.to_numpy().view(np.int64)  # NumPy's "not a time" is `UNKNOWN`.
+
+
+def time_column(name: str, times: Times) -> pl.Series:
+    """Return µs since 1970 as a column of times, null where they are `UNKNOWN` or `NEVER`."""
+    return column(name, times, (times != UNKNOWN) & (times != NEVER), pa.timestamp("us", "UTC"))
+
+
+def to_micros(duration: timedelta) -> int:
+    """Return whole µs."""
+    return duration // timedelta(microseconds=1)
+
+
+def since_epoch(time: datetime) -> int:
+    """Return µs since 1970."""
+    return to_micros(time - datetime(1970, 1, 1, tzinfo=UTC))
 
 
 def code(values: pl.Series, names: tuple[str, ...]) -> npt.NDArray[np.uint8]:
     """Return the position of each value in `names`."""
-    return values.replace_strict(names, range(len(names)), return_dtype=pl.UInt8).to_numpy()
+    number = pl.first().cast(pl.Enum(names)).to_physical().cast(pl.UInt8)
+    return values.to_frame().select(number).to_series().to_numpy()
 
 
 def seconds(time: Times | int) -> npt.NDArray[np.uint32]:
@@ -146,10 +176,10 @@ def mixed(owner: Ints, digest: npt.NDArray[np.uint32], at: Times) -> npt.NDArray
     return fact ^ (at.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
 
 
-def hash_or_0(column: pl.DataFrame) -> npt.NDArray[np.uint32]:
-    """Return what tells one text from another; 0 where there is none."""
-    text = column.to_series()
-    return (text.hash(seed=1).set(text.is_null(), 0).to_numpy() >> np.uint64(32)).astype(np.uint32)
+def hashes_or_0(texts: pl.DataFrame) -> dict[str, npt.NDArray[np.uint32]]:
+    """Return what tells one text from another, by column; 0 where there is none."""
+    hashes = texts.select(pl.when(pl.all().is_not_null()).then(pl.all().hash(seed=1)).otherwise(0))
+    return {hashed.name: (hashed.to_numpy() >> np.uint64(32)).astype(np.uint32) for hashed in hashes}
 
 
 def period(exemptions: pl.DataFrame) -> dict[str, npt.ArrayLike]:

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from pipeline.arrays import NONE, Ints, Keys, Memo, Tables, prefixed
+from pipeline.arrays import NONE, Bools, Ints, Keys, Memo, Tables, hash_of, prefixed
 from places.resolving import KEY, RESOLVED, reduced, resolve
 
 _WHERE: Final = ("province", "city", "district")
@@ -36,6 +36,10 @@ class Places:
         """`RESOLVED`, by id."""
         self._divisions = np.zeros(1, np.int32)
         """By id, 0 where none is known; last, for `NONE`, another 0."""
+        self._told = pl.DataFrame(schema=RESOLVED).clear(1)
+        """As `resolved`, and last a row of nulls for `NONE`."""
+        self._names_city = np.zeros(1, np.bool_)
+        """By id, and last for `NONE`."""
 
     def add(self, frame: pl.DataFrame, *, scanned: bool) -> Ints:
         """Return the id of each row's place, `NONE` where it says nothing; of scans, if `scanned`, else of orders."""
@@ -50,7 +54,7 @@ class Places:
         return ids
 
     def _ids(self, written: pl.DataFrame, *, scanned: bool) -> Ints:
-        hashes = written.select(pl.struct(pl.all()).hash(seed=4).alias("hash"))["hash"].to_numpy()
+        hashes = written.select(hash_of(dict(enumerate(map(pl.col, written.columns))))).to_series().to_numpy()
         return self._seen[scanned].of(hashes, lambda new: self._read(written[new], scanned=scanned))
 
     def _read(self, written: pl.DataFrame, *, scanned: bool) -> Ints:
@@ -66,7 +70,10 @@ class Places:
         if (known := len(self.resolved)) < len(self._keys):
             new = np.arange(known, len(self._keys), dtype=np.int32)
             self.resolved = self.resolved.vstack(resolve(self._keys.names(new))).rechunk()
+            self._told = pl.concat([self.resolved, self.resolved.clear(1)], rechunk=True)
             self._divisions = np.append(self.resolved["division"].fill_null(0).to_numpy(), 0).astype(np.int32)
+            named = self.resolved.select(pl.any_horizontal(pl.col("cities", "unlisted_city").is_not_null()))
+            self._names_city = np.append(named.to_series().to_numpy(), False)
 
     def tables(self) -> Tables:
         """Return all that is held, but for what `settle` makes of it."""
@@ -78,3 +85,12 @@ class Places:
     def divisions_of(self, ids: Ints) -> Ints:
         """Return the code of the smallest division in which each place certainly lies; 0: none, or the id is `NONE`."""
         return self._divisions[ids]
+
+    def part(self, name: str, ids: Ints) -> pl.Series:
+        """Return what is known of places, a column of `RESOLVED`; null for `NONE`."""
+        rows = np.where(ids == NONE, len(self.resolved), ids).astype(np.uint32)
+        return self._told[name][rows]
+
+    def name_a_city(self, ids: Ints) -> Bools:
+        """Return which places name a city, be it in a list or not; `NONE` does not."""
+        return self._names_city[ids]

@@ -3,10 +3,9 @@
 from typing import Final
 
 import numpy as np
-import polars as pl
 
 from detectors._facts import PICKED_UP, STATUSES
-from pipeline.arrays import Ints
+from pipeline.arrays import NONE, Ints, begins, distinct
 from pipeline.facts import Facts, follow
 
 _PROVINCE: Final = 10_000
@@ -23,39 +22,32 @@ def in_force_within_origin(facts: Facts, waybills: Ints) -> Ints:
 
 
 def _next_within_origin(facts: Facts, waybills: Ints) -> Ints:
-    """Return what each of `waybills` was replaced by, below zero where it was not."""
-    replaced_by = np.full(len(waybills), -1, np.int32)
-    rows = facts.replacements_by_old.rows(np.unique(waybills))
-    if not rows.size:
-        return replaced_by
-    replacements = facts.replacements.frame(rows, "waybill", "new", "at", "correction", "place").with_row_index("row")
-    replacements = replacements.with_columns(
-        division=pl.Series(facts.places.divisions_of(replacements["place"].to_numpy()))
-    )
-    scans = facts.scans_of(replacements["waybill"].unique().to_numpy())
-    scans = scans.with_columns(division=pl.Series(facts.places.divisions_of(scans["place"].to_numpy())))
-    scans = scans.filter(pl.col("division") > 0)
-    started = (
-        scans.sort(pl.col("status") != STATUSES.index(PICKED_UP), "at", "division")
-        .unique("waybill", keep="first", maintain_order=True)
-        .select("waybill", started="division")
-    )
-    last_seen = (
-        replacements.select("row", "waybill", handed_at="at")
-        .join(scans, on="waybill")
-        .filter(pl.col("at") <= pl.col("handed_at"))
-        .sort("at", "division")
-        .unique("row", keep="last", maintain_order=True)
-        .select("row", last_seen="division")
-    )
-    handed = pl.when(pl.col("division") > 0).then("division").otherwise("last_seen")
-    within = (pl.col("started") // _PROVINCE == handed // _PROVINCE).fill_null(value=True)
-    counting = (
-        replacements.join(started, on="waybill", how="left")
-        .join(last_seen, on="row", how="left")
-        .filter(pl.col("correction") | within)
-    )
-    names = facts.waybills.names(counting["new"].to_numpy())
-    latest = counting.hstack(names).sort("waybill", "at", "carrier", "waybill_no").unique("waybill", keep="last")
-    replaced = pl.DataFrame({"waybill": waybills}).join(latest, on="waybill", how="left", maintain_order="left")
-    return replaced["new"].fill_null(-1).to_numpy()
+    """Return what each of `waybills` was replaced by, `NONE` where by nothing that counts."""
+    rows = facts.replacements_by_old.rows(distinct(waybills))
+    old, handed_at = facts.replacements["waybill"][rows], facts.replacements["at"][rows]
+    owners = distinct(old)
+    owner, scans = facts.scans_by_waybill.owned(owners)
+    division = facts.places.divisions_of(facts.scans["place"][scans])
+    placed = division > 0
+    owner, scans, division = owner[placed], scans[placed], division[placed]
+    at, is_later = facts.scans["at"][scans], facts.scans["status"][scans] != STATUSES.index(PICKED_UP)
+
+    by = np.lexsort((division, at, is_later, owner))
+    by = by[begins(owner[by])]
+    started = np.zeros(len(owners), np.int32)
+    started[np.searchsorted(owners, owner[by])] = division[by]
+
+    # Each replacement behind the scans up to its moment: the last of these tells where the parcel was.
+    by = np.lexsort((division, at, owner))
+    owner, at, division = owner[by], at[by], division[by]
+    moments = np.lexsort((np.repeat([0, 1], [len(by), len(old)]), np.append(at, handed_at), np.append(owner, old)))
+    is_scan = moments < len(by)
+    replacement, last = moments[~is_scan] - len(by), (np.cumsum(is_scan) - 1)[~is_scan]
+    seen = (last >= 0) & (np.append(owner, NONE)[last] == old[replacement])
+    last_seen = np.zeros(len(old), np.int32)
+    last_seen[replacement[seen]] = division[last[seen]]
+
+    stated = facts.places.divisions_of(facts.replacements["place"][rows])
+    handed, origin = np.where(stated > 0, stated, last_seen), started[np.searchsorted(owners, old)]
+    within = (handed == 0) | (origin == 0) | (handed // _PROVINCE == origin // _PROVINCE)
+    return facts.latest(waybills, rows[facts.replacements["correction"][rows] | within])

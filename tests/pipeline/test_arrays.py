@@ -5,7 +5,24 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.arrays import ABSENT, NONE, Chains, Index, Keys, Memo, SparseChains, Table, Texts
+from pipeline.arrays import (
+    ABSENT,
+    NONE,
+    Chains,
+    Index,
+    Keys,
+    Memo,
+    SparseChains,
+    Table,
+    Texts,
+    column,
+    distinct,
+    first_of_each,
+    pairs,
+    taken,
+)
+from pipeline.packing import NEVER, UNKNOWN, micros, time_column
+from schemas.frames import TIME
 
 SMALL = st.integers(0, 12)
 WORDS = st.text("ab\x00é快\U0001f4e6\xff", max_size=4)
@@ -149,3 +166,32 @@ def test_a_memo_asks_once_until_it_forgets(batches: list[list[int]]) -> None:
         assert len(set(asked[before:])) == len(asked) - before
     if len({one for batch in batches for one in batch}) <= 5:
         assert len(asked) == len(set(asked))
+
+
+@given(st.lists(SMALL), st.lists(SMALL))
+def test_pairs_are_all_that_are_equal(one: list[int], other: list[int]) -> None:
+    left, right = pairs(np.array(one, np.int32), np.array(other, np.int32))
+    expected = {(i, j) for i, value in enumerate(one) for j, other_value in enumerate(other) if value == other_value}
+    assert len(left) == len(expected)
+    assert set(zip(left.tolist(), right.tolist(), strict=True)) == expected
+
+
+@given(st.lists(SMALL))
+def test_distinct_values_are_in_order_and_the_first_of_each_where_it_came(values: list[int]) -> None:
+    array = np.array(values, np.int32)
+    assert distinct(array).tolist() == sorted(set(values))
+    assert array[first_of_each(array)].tolist() == list(dict.fromkeys(values))
+
+
+def test_what_is_not_given_is_null_in_a_column() -> None:
+    numbers = np.array([7, NONE, 5, 6], np.int32)[::2]
+    assert column("n", numbers, numbers != 5).to_list() == [7, None]
+    assert column("n", numbers).to_list() == [7, 5]
+    assert taken(numbers, np.array([1, NONE], np.int32), 9).tolist() == [5, 9]
+
+
+@given(st.lists(st.sampled_from([UNKNOWN, NEVER]) | st.integers(0, 2**50)))
+def test_times_are_numbers_and_back(times: list[int]) -> None:
+    shown = time_column("at", np.array(times, np.int64))
+    assert shown.dtype == TIME
+    assert micros(shown).tolist() == [UNKNOWN if time == NEVER else time for time in times]
