@@ -124,10 +124,9 @@ def without_names(texts: pl.Series) -> pl.Series:
 
 
 def _replaced(texts: pl.Series, change: _Change) -> pl.Series:
-    """Make a change in those texts that need it: looking costs a tenth of replacing."""
-    texts = texts.clone()  # of which rows will be changed
-    for _ in range(2):  # neighbours share what is between them, so one pass takes every other one
-        found = texts.str.contains(change.pattern).arg_true()
-        if len(found):
-            texts.scatter(found, texts.gather(found).str.replace_all(change.pattern, change.shown))
-    return texts
+    changed = texts.str.replace_all(change.pattern, change.shown)
+    # Neighbours share what is between them, so one pass takes every other one.
+    left = changed.str.contains(change.pattern).arg_true()
+    if len(left):
+        changed.scatter(left, changed.gather(left).str.replace_all(change.pattern, change.shown))
+    return changed

@@ -90,6 +90,12 @@ class _Fixed(NamedTuple):
     stop: _Point
     data: bytes
 
+    @property
+    def unsure(self) -> range:
+        """Where in `data` to compare, `WIDTH` bytes each time: what is a quote at its ends was found as one."""
+        begins = self.start.quote > 0 and self.start.offset == 0
+        return range(begins, len(self.data) - (self.stop.offset == 1), WIDTH)
+
 
 class _Shape:
     """What some messages have in common.
@@ -110,8 +116,8 @@ class _Shape:
         self._marks = np.array([point.quote for point in points], np.int32)
         self._offsets = _upright([point.offset for point in points], np.int32)
         self._lengths = _upright([len(each.data) for each in fixed], np.int32)
-        pieces = [(number, at) for number, each in enumerate(fixed) for at in range(0, len(each.data), WIDTH)]
-        data = [fixed[number].data[at : at + WIDTH] for number, at in pieces]
+        pieces = [(number, at) for number, each in enumerate(fixed) for at in each.unsure]
+        data = [fixed[number].data[at : min(at + WIDTH, fixed[number].unsure.stop)] for number, at in pieces]
         self._starts = np.array([2 * number for number, _ in pieces])
         self._behind = _upright([at for _, at in pieces], np.int32)
         self._bytes = _words(data)
