@@ -5,7 +5,7 @@ blocks that stay in the processor's cache: to fetch them from memory again and a
 """
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -35,8 +35,6 @@ _SHOWN: Final = np.array(
 _PAD_BYTES: Final = 64
 """How much stands before and behind the messages, so that bytes can be read around every position."""
 _PADDING: Final = pl.Series(["." * _PAD_BYTES])
-NOWHERE: Final = _PAD_BYTES
-"""A position at which there is something to read, whatever it is."""
 
 
 def blocks(count: int, columns: int = 1) -> Iterator[slice]:
@@ -104,26 +102,40 @@ class Messages:
         """One of the messages."""
         return self.data[self._ends[row] : self._ends[row + 1]].tobytes()
 
-    def texts(self, starts: Ints, stops: Ints) -> pl.Series:
-        """The texts at these positions, as views into the buffer; null where one would end before it starts."""
-        views = np.empty((len(starts), WIDTH), np.uint8)
+    def texts(self, starts: Ints, stops: Ints, given: Bools | None = None) -> pl.Series:
+        """The texts at these positions, as views into the buffer.
+
+        Args:
+            starts: Where each starts.
+            stops: Where each stops.
+            given: In which rows they stand, in this order; in all others there is null. Without it, all rows have one.
+        """
+        views = np.empty(len(starts), np.complex128)
         for block in blocks(len(starts)):
             views[block] = self._views(starts[block], stops[block] - starts[block])
-        given = stops >= starts
-        validity = None if given.all() else pa.py_buffer(np.packbits(given, bitorder="little"))
+        views, validity = spread(views, given)
         buffers = [validity, pa.py_buffer(views), pa.py_buffer(self.data)]
-        return pl.Series(pa.Array.from_buffers(pa.string_view(), len(starts), buffers), dtype=pl.String())
+        return pl.Series(pa.Array.from_buffers(pa.string_view(), len(views), buffers), dtype=pl.String())
 
-    def _views(self, starts: Ints, lengths: Ints) -> NDArray[np.uint8]:
+    def _views(self, starts: Ints, lengths: Ints) -> NDArray[np.complex128]:
         """Make Arrow's views: a length, and either all bytes, or the first four and where they are, in buffer number 0."""
         views = self._wide[starts - np.int32(_LENGTH_BYTES)].view("<u4").reshape(len(starts), -1)
-        views &= _SHOWN[np.clip(lengths, 0, _INLINE_BYTES)].view("<u4").reshape(views.shape)
-        views[:, 0] = np.maximum(lengths, 0)
+        views &= _SHOWN[np.minimum(lengths, _INLINE_BYTES)].view("<u4").reshape(views.shape)
+        views[:, 0] = lengths
         long = lengths > _INLINE_BYTES
         np.copyto(views[:, 2], 0, where=long)
         np.copyto(views[:, 3], starts, where=long, casting="unsafe")
-        whole: NDArray[np.uint8] = views.view(np.uint8)
+        whole: NDArray[np.complex128] = views.view(np.complex128)[:, 0]
         return whole
+
+
+def spread(values: NDArray[Any], given: Bools | None) -> tuple[NDArray[Any], pa.Buffer | None]:
+    """Put values into the rows in which one is `given`; and say so as Arrow does, unless all are."""
+    if given is None or len(values) == len(given):
+        return values, None
+    wide = np.zeros(len(given), values.dtype)
+    wide[given] = values
+    return wide, pa.py_buffer(np.packbits(given, bitorder="little"))
 
 
 def _behind_odd_runs(backslashes: Ints) -> Ints:

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from pipeline.buffers import BUFFER_BYTES_MAX
 from pipeline.formats import OUR_OWN, Formats
-from pipeline.forms import FORMS, HASHES, UNHASHED, column_of, lay_out, unless_empty
+from pipeline.forms import HASHES, UNHASHED, checked, column_of, lay_out, unless_empty
 from pipeline.privacy import discreet
 from pipeline.shapes import Shapes
 from pipeline.tables import GIVEN, vouched, with_values
@@ -24,9 +24,9 @@ from schemas.events import Event, ExemptionGranted, RejectedError
 from schemas.frames import EVENTS, LETTERS, RECORDS
 
 _VOUCHED_BYTES_MAX: Final = 65_536
-_TEXTS: Final = ("detail", "place_text", "description", "facility", "reason")
+_TEXTS: Final = ("detail", "place_text", "facility")
 _PROSE: Final = ("description", "reason")
-"""Of these, those in which people are named."""
+"""Texts in which people are named."""
 
 
 def to_row(event: Event) -> dict[str, Any]:
@@ -127,52 +127,53 @@ class Decoder:
         records = records.with_row_index("row")
         own, foreign = self._formats.separated(records)
         fast = self._vouched(own)
-        rows = pl.concat([records.select("row").clear(), *(frame.select("row") for frame in fast)])
-        rest = own.join(rows, on="row", how="anti")
-        told = _judged(with_values(pl.concat([rest, foreign])), self._formats)
-        self.handed_over += len(rest)
+        rest = foreign if len(fast) == len(own) else pl.concat([own.join(fast, on="row", how="anti"), foreign])
+        told = _judged(with_values(rest), self._formats) if len(rest) else _NOTHING_TOLD
+        self.handed_over += len(rest) - len(foreign)
         self.silent += told.silent
-        assert len(rows) + len(told.telling) + len(told.letters) + told.silent == len(records)
-        plain = pl.concat([pl.DataFrame(schema={"row": _ROW, **UNHASHED}), *fast, told.events], how="diagonal")
-        events = self._discreet(plain)
+        assert len(fast) + len(told.telling) + len(told.letters) + told.silent == len(records)
+        # Most batches have events of one kind: then nothing is copied.
+        events = self._discreet(
+            pl.concat([frame for frame in (fast, told.events) if len(frame)] or [fast], rechunk=True)
+        )
         if until is not None:
             events = events.filter(pl.col("received_at") <= until)
         return Decoded(events.drop("row"), told.letters, records.drop("row"), events["row"])
 
-    def _vouched(self, records: pl.DataFrame) -> list[pl.DataFrame]:
-        """Read in columns what certainly is valid: for each type `row` and its columns of `UNHASHED`."""
+    def _vouched(self, records: pl.DataFrame) -> pl.DataFrame:
+        """Read in columns what certainly is valid: `row` and `UNHASHED`."""
         if GIVEN in records.columns:
             return vouched(records)
-        texts = _texts(records.filter(pl.col("value").bin.size() <= _VOUCHED_BYTES_MAX))
-        frames = []
-        for part in _parts(texts):
-            for cut in self._shapes.cut(part["text"]):
-                rows = part.select("row", "recorded_at")[cut.rows]
-                frames.append(FORMS[cut.type].checked(rows.hstack(cut.columns)))
-        return frames
+        frames = [_NO_EVENTS]
+        for part in _parts(_texts(records.filter(pl.col("value").bin.size() <= _VOUCHED_BYTES_MAX))):
+            cut = self._shapes.cut(part["text"])
+            frames.append(checked(part.select("row", "recorded_at")[cut.rows].hstack(cut.columns)))
+        return pl.concat([frame for frame in frames if len(frame)] or frames[:1])
 
     def _discreet(self, events: pl.DataFrame) -> pl.DataFrame:
         """Hash names and phones, and hide both in free text: `row` and `UNHASHED` to `row` and `EVENTS`."""
-        named = events.select(pl.any_horizontal(pl.col(*HASHES.values()).is_not_null()).arg_true()).to_series()
+        found = self._hashed(events)
+        for names, prose in ((_TEXTS, False), (_PROSE, True)):
+            found |= zip(names, discreet([events[name] for name in names], prose=prose), strict=True)
+        return events.select("row", **{name: found.get(name, pl.col(name)) for name in EVENTS})
+
+    def _hashed(self, events: pl.DataFrame) -> dict[str, pl.Series]:
+        hashed = {name: pl.repeat(None, len(events), dtype=pl.String(), eager=True) for name in HASHES}
+        named = (events["name"].is_not_null() | events["phone"].is_not_null()).arg_true()
+        if not len(named):
+            return hashed
         plain = pl.DataFrame([_normalised(events[name].gather(named)) for name in HASHES.values()])
         self._database.register("plain", plain.to_arrow(compat_level=pl.CompatLevel.newest()))
         hashes = self._database.sql(_HASHING).pl()  # in the same order
-        found = {
-            **{
-                name: pl.repeat(None, len(events), dtype=pl.String(), eager=True).scatter(named, hashes[name])
-                for name in HASHES
-            },
-            **{name: discreet(events[name], prose=name in _PROSE) for name in _TEXTS},
-        }
-        return events.with_columns(**found).select("row", *EVENTS.names())
+        return {name: column.scatter(named, hashes[name]) for name, column in hashed.items()}
 
 
 def _parts(texts: pl.DataFrame) -> list[pl.DataFrame]:
     """Part messages so that each part has room in a buffer."""
-    parts = texts.with_columns(part=pl.col("text").str.len_bytes().cum_sum() // BUFFER_BYTES_MAX)
-    if parts["part"].max() in {None, 0}:
+    ends = texts["text"].str.len_bytes().cum_sum()
+    if not len(ends) or ends[-1] < BUFFER_BYTES_MAX:
         return [texts] if len(texts) else []
-    return parts.partition_by("part", include_key=False)
+    return texts.with_columns(part=ends // BUFFER_BYTES_MAX).partition_by("part", include_key=False)
 
 
 def _texts(records: pl.DataFrame) -> pl.DataFrame:
@@ -207,6 +208,10 @@ class _Told(NamedTuple):
     letters: pl.DataFrame
     telling: list[int]
     silent: int
+
+
+_NO_EVENTS: Final = pl.DataFrame(schema={"row": _ROW, **UNHASHED})
+_NOTHING_TOLD: Final = _Told(_NO_EVENTS, pl.DataFrame(schema=LETTERS), [], 0)
 
 
 def _judged(records: pl.DataFrame, formats: Formats) -> _Told:

@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.buffers import NOWHERE, WIDTH, Bools, Ints, Messages, Rows, Words, blocks
+from pipeline.buffers import WIDTH, Bools, Ints, Messages, Rows, Words, blocks
 from pipeline.times import times
 
 _BRACKETS_MAX: Final = 64
@@ -70,15 +70,13 @@ class Layout(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """Messages of one type in columns.
+    """Messages in columns.
 
     Attributes:
-        type: Their `type`.
         rows: Which they are.
-        columns: Those of their layouts, null where the layout of a message has none.
+        columns: Their `type`, and those of their layouts, null where the layout of a message has none.
     """
 
-    type: str
     rows: Rows
     columns: list[pl.Series]
 
@@ -285,10 +283,8 @@ class _Part(NamedTuple):
     rows: Rows
     points: Ints
 
-    def span(self, slot: Slot | None) -> tuple[Ints, Ints]:
-        """Where a value starts and stops: before it starts, if there is no slot for it."""
-        if slot is None:
-            return np.full(len(self.rows), NOWHERE, np.int32), np.full(len(self.rows), NOWHERE - 1, np.int32)
+    def span(self, slot: Slot) -> tuple[Ints, Ints]:
+        """Where a value starts and stops."""
         return self.shape.span(slot, self.points)
 
 
@@ -303,22 +299,21 @@ class Shapes:
         self._lay_out = lay_out
         self._known: defaultdict[int, list[_Shape]] = defaultdict(list)
 
-    def cut(self, values: pl.Series) -> list[Cut]:
+    def cut(self, values: pl.Series) -> Cut:
         """Read the messages of known shapes, and of those that can be learned from them.
 
         Args:
             values: The messages, as texts; at most `BUFFER_BYTES_MAX` bytes and one message more.
         """
         messages = Messages(values)
-        found: defaultdict[str, list[_Part]] = defaultdict(list)
+        found: list[_Part] = []
         lessons = iter(range(max(_LEARNED_MIN, len(values) // _MESSAGES_PER_LEARNED)))
         rows = np.flatnonzero(~messages.spoilt)
         rows = rows[np.argsort(messages.quotes[rows], kind="stable")]
         quotes, begins = np.unique(messages.quotes[rows], return_index=True)
         for count, (begin, end) in zip(quotes.tolist(), pairwise([*begins, len(rows)]), strict=True):
-            for part in self._sorted_out(messages, rows[begin:end], count, lessons) if count else ():
-                found[part.shape.kind].append(part)
-        return [_columns(kind, parts, messages) for kind, parts in found.items()]
+            found += self._sorted_out(messages, rows[begin:end], count, lessons) if count else ()
+        return _cut(found, messages)
 
     def _sorted_out(self, messages: Messages, rows: Rows, quotes: int, lessons: Iterator[int]) -> list[_Part]:
         """Find the shapes of `rows`, all of which have as many `quotes`, without those that have none."""
@@ -342,9 +337,13 @@ class Shapes:
         return found
 
 
-def _columns(kind: str, parts: Sequence[_Part], messages: Messages) -> Cut:
+def _cut(parts: Sequence[_Part], messages: Messages) -> Cut:
     """Bring messages of several shapes into the same columns, without those of which a value cannot be read."""
-    columns: dict[str, tuple[pl.Series, Bools]] = {}
+    sizes = [len(part.rows) for part in parts]
+    rows = np.concatenate([np.empty(0, np.int64), *(part.rows for part in parts)])
+    kinds = pl.Series([part.shape.kind for part in parts], dtype=pl.String)
+    good = np.ones(len(rows), np.bool_)
+    columns = {"type": kinds.gather(np.repeat(np.arange(len(parts)), sizes))}
     layouts = [part.shape.layout for part in parts]
     for read, slots in (
         (_texts, [layout.texts for layout in layouts]),
@@ -352,31 +351,33 @@ def _columns(kind: str, parts: Sequence[_Part], messages: Messages) -> Cut:
         (times, [layout.times for layout in layouts]),
     ):
         for name in dict.fromkeys(name for each in slots for name in each):
-            columns[name] = read(messages, *_spans(parts, [each.get(name) for each in slots]))
+            given = np.repeat([name in each for each in slots], sizes)
+            columns[name], readable = read(messages, *_spans(parts, [each.get(name) for each in slots]), given)
+            good[given] &= readable
     for name in dict.fromkeys(name for layout in layouts for name in layout.lists):
-        columns[name] = _lists(messages, parts, [layout.lists.get(name, []) for layout in layouts])
-    rows = np.concatenate([part.rows for part in parts])
-    good = np.all([np.ones(len(rows), np.bool_), *(readable for _, readable in columns.values())], axis=0)
-    if good.all():
-        return Cut(kind, rows, [column.alias(name) for name, (column, _) in columns.items()])
-    return Cut(kind, rows[good], [column.filter(good).alias(name) for name, (column, _) in columns.items()])
+        columns[name], readable = _lists(messages, parts, [layout.lists.get(name, []) for layout in layouts])
+        good &= readable
+    cut = Cut(rows, [column.alias(name) for name, column in columns.items()])
+    return cut if good.all() else Cut(rows[good], [column.filter(good) for column in cut.columns])
 
 
 def _spans(parts: Sequence[_Part], slots: Sequence[Slot | None]) -> tuple[Ints, Ints]:
-    """Where a value starts and stops in messages of several shapes, given its slot in each."""
-    starts, stops = zip(*(part.span(slot) for part, slot in zip(parts, slots, strict=True)), strict=True)
+    """Where a value starts and stops in messages of several shapes, given its slot in those that have it."""
+    starts, stops = zip(*(part.span(slot) for part, slot in zip(parts, slots, strict=True) if slot), strict=True)
     return np.concatenate(starts), np.concatenate(stops)
 
 
-def _texts(messages: Messages, starts: Ints, stops: Ints) -> tuple[pl.Series, Bools]:
-    raw = messages.texts(starts, stops)
-    return _unescaped(raw) if messages.escaped else (raw, np.ones(len(raw), np.bool_))
+def _texts(messages: Messages, starts: Ints, stops: Ints, given: Bools | None = None) -> tuple[pl.Series, Bools]:
+    raw = messages.texts(starts, stops, given)
+    if not messages.escaped:
+        return raw, np.ones(len(starts), np.bool_)
+    read, good = _unescaped(raw)
+    return read, good if given is None else good[given]
 
 
-def _integers(messages: Messages, starts: Ints, stops: Ints) -> tuple[pl.Series, Bools]:
-    raw = messages.texts(starts, stops)
-    read = raw.cast(pl.Int32, strict=False)
-    return read, (read.is_null() == raw.is_null()).to_numpy()
+def _integers(messages: Messages, starts: Ints, stops: Ints, given: Bools) -> tuple[pl.Series, Bools]:
+    read = messages.texts(starts, stops, given).cast(pl.Int32, strict=False)
+    return read, read.is_not_null().to_numpy()[given]
 
 
 def _lists(messages: Messages, parts: Sequence[_Part], lists: Sequence[Sequence[Slot]]) -> tuple[pl.Series, Bools]:

@@ -7,7 +7,7 @@ from typing import Final
 import polars as pl
 from polars.datatypes import DataTypeClass
 
-from pipeline.forms import FORMS, PARTS, UNHASHED, Form
+from pipeline.forms import FORMS, PARTS, UNHASHED, Form, checked
 from schemas.events import EVENT_TYPES
 from schemas.frames import TIME
 
@@ -27,8 +27,8 @@ def with_values(records: pl.DataFrame) -> pl.DataFrame:
     return records.with_columns(json_rows(records[GIVEN].struct.unnest()).alias("value")).drop(GIVEN)
 
 
-def vouched(records: pl.DataFrame) -> list[pl.DataFrame]:
-    """Read in columns what certainly is valid: for each type `row` and its columns of `UNHASHED`.
+def vouched(records: pl.DataFrame) -> pl.DataFrame:
+    """Read in columns what certainly is valid: `row` and `UNHASHED`.
 
     Args:
         records: `row`, `recorded_at`, and what was `GIVEN`.
@@ -36,13 +36,14 @@ def vouched(records: pl.DataFrame) -> list[pl.DataFrame]:
     table = records[GIVEN].struct.unnest()
     rows = records.select("row", "recorded_at").hstack(table.select(name for name in table.columns if name in _FIELDS))
     if rows.schema["type"] not in _WORDS:
-        return []
+        return checked(rows.select("row"))
     rows = rows.with_columns(pl.col("type").cast(pl.String))
     kinds = rows["type"].unique().drop_nulls()
-    return [_checked(FORMS[kind], rows.filter(pl.col("type") == kind)) for kind in kinds if kind in FORMS]
+    read = [_read(FORMS[kind], rows.filter(pl.col("type") == kind)) for kind in kinds if kind in FORMS]
+    return checked(pl.concat([rows.select("row").clear(), *read], how="diagonal", rechunk=True))
 
 
-def _checked(form: Form, rows: pl.DataFrame) -> pl.DataFrame:
+def _read(form: Form, rows: pl.DataFrame) -> pl.DataFrame:
     """Read rows of one type; none, if a column has another type than its field."""
     columns, sound = {}, []
     for field, members in form.members.items():
@@ -63,7 +64,7 @@ def _checked(form: Form, rows: pl.DataFrame) -> pl.DataFrame:
                 return rows.select("row").clear()
             columns[members[name]], certain = reading
             sound.append(certain.fill_null(value=True))
-    return form.checked(rows.filter(sound).select("row", "recorded_at", **columns))
+    return rows.filter(sound).select("row", "recorded_at", "type", **columns)
 
 
 def _reading(value: pl.Expr, kind: DataTypeClass | pl.DataType, column: str) -> tuple[pl.Expr, pl.Expr] | None:

@@ -67,7 +67,7 @@ def check(values: Sequence[bytes]) -> pl.DataFrame:
     """Columns read every message as the models do, or leave it to them; no record is lost. Returns the letters."""
     verdicts = [judged(value) for value in values]
     vouched = DECODER._vouched(records(values).with_row_index("row"))
-    for row in (row for frame in vouched for row in frame.iter_rows(named=True)):
+    for row in vouched.iter_rows(named=True):
         verdict = verdicts[row.pop("row")]
         assert not isinstance(verdict, str)
         assert {name: value for name, value in row.items() if value is not None} == {
