@@ -9,7 +9,6 @@ import hashlib
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-import duckdb
 import polars as pl
 from pydantic import BaseModel
 
@@ -63,12 +62,21 @@ def _normalised(texts: pl.Series) -> pl.Series:
 _ODD: Final = r"[^0-9\x{4e00}-\x{9fa5}]|^$"
 """What more is in a text than digits and Chinese characters: these stay what they are, and looking costs a third."""
 _HMAC_BLOCK_BYTES: Final = 64
-_HMAC: Final = """
-    CREATE MACRO keyed_hash(text) AS
-        left(sha256(getvariable('outer_pad') || unhex(sha256(getvariable('inner_pad') || encode(text)))), 32)
-"""
-"""The first half of HMAC-SHA256, in hexadecimal."""
-_HASHING: Final = "SELECT keyed_hash(name) AS name_hash, keyed_hash(phone) AS phone_hash FROM plain"
+
+
+class _KeyedHash:
+    """HMAC-SHA256, the first half of it, in hexadecimal: what the key decides is reckoned once, not for each text."""
+
+    def __init__(self, key: bytes) -> None:
+        key = hashlib.sha256(key).digest() if len(key) > _HMAC_BLOCK_BYTES else key
+        pads = (bytes(byte ^ pad for byte in key.ljust(_HMAC_BLOCK_BYTES, b"\0")) for pad in (0x36, 0x5C))
+        self._inner, self._outer = map(hashlib.sha256, pads)
+
+    def __call__(self, text: str) -> str:
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(text.encode())
+        outer.update(inner.digest())
+        return outer.hexdigest()[:32]
 
 
 _ROW: Final = pl.get_index_type()
@@ -107,15 +115,7 @@ class Decoder:
         self.handed_over = self.silent = 0
         self._formats = formats
         self._shapes = Shapes(lay_out)
-        # One thread: the names of a batch are one Arrow chunk, and rows come out in the order they went in.
-        self._database = duckdb.connect(config={"threads": 1})
-        self._database.execute("SET arrow_output_version = '1.5'; SET produce_arrow_string_view = true")
-        key = hashlib.sha256(hash_key).digest() if len(hash_key) > _HMAC_BLOCK_BYTES else hash_key
-        inner, outer = (bytes(byte ^ pad for byte in key.ljust(_HMAC_BLOCK_BYTES, b"\0")) for pad in (0x36, 0x5C))
-        # Variables, not literals: a query that fails is quoted in the message.
-        self._database.execute("SET VARIABLE inner_pad = $1", [inner]).fetchall()
-        self._database.execute("SET VARIABLE outer_pad = $1", [outer]).fetchall()
-        self._database.execute(_HMAC)
+        self._keyed_hash = _KeyedHash(hash_key)
 
     def decode(self, records: pl.DataFrame, until: datetime | None = None) -> Decoded:
         """Read a batch.
@@ -152,20 +152,18 @@ class Decoder:
 
     def _discreet(self, events: pl.DataFrame) -> pl.DataFrame:
         """Hash names and phones, and hide both in free text: `row` and `UNHASHED` to `row` and `EVENTS`."""
-        found = self._hashed(events)
+        found = {name: self._hashed(events[given]) for name, given in HASHES.items()}
         for names, prose in ((_TEXTS, False), (_PROSE, True)):
             found |= zip(names, discreet([events[name] for name in names], prose=prose), strict=True)
         return events.select("row", **{name: found.get(name, pl.col(name)) for name in EVENTS})
 
-    def _hashed(self, events: pl.DataFrame) -> dict[str, pl.Series]:
-        hashed = {name: pl.repeat(None, len(events), dtype=pl.String(), eager=True) for name in HASHES}
-        named = (events["name"].is_not_null() | events["phone"].is_not_null()).arg_true()
-        if not len(named):
-            return hashed
-        plain = pl.DataFrame([_normalised(events[name].gather(named)) for name in HASHES.values()])
-        self._database.register("plain", plain.to_arrow(compat_level=pl.CompatLevel.newest()))
-        hashes = self._database.sql(_HASHING).pl()  # in the same order
-        return {name: column.scatter(named, hashes[name]) for name, column in hashed.items()}
+    def _hashed(self, texts: pl.Series) -> pl.Series:
+        given = texts.is_not_null()
+        people = _normalised(texts.filter(given))
+        distinct = people.unique().drop_nulls()
+        hashes = pl.Series(map(self._keyed_hash, distinct), dtype=pl.String)
+        hashed = pl.repeat(None, len(texts), dtype=pl.String(), eager=True)
+        return hashed.scatter(given.arg_true(), people.replace_strict(distinct, hashes)) if len(distinct) else hashed
 
 
 def _parts(texts: pl.DataFrame) -> list[pl.DataFrame]:

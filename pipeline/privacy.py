@@ -108,13 +108,16 @@ def discreet(texts: Sequence[pl.Series], *, prose: bool) -> list[pl.Series]:
         return [*texts]
     distinct = pl.concat(given).unique()
     hidden = without_names(without_numbers(distinct)) if prose else without_numbers(distinct)
-    changed = (hidden != distinct).arg_true()
-    return [_exchanged(each, distinct.gather(changed), hidden.gather(changed)) for each in texts]
+    changed = hidden != distinct
+    old, new = distinct.filter(changed), hidden.filter(changed)
+    return [_exchanged(each, old, new) for each in texts] if len(old) else [*texts]
 
 
 def _exchanged(texts: pl.Series, old: pl.Series, new: pl.Series) -> pl.Series:
-    rows = texts.is_in(old.implode()).arg_true() if len(old) else old
-    return texts.clone().scatter(rows, texts.gather(rows).replace_strict(old, new)) if len(rows) else texts
+    found = texts.is_in(old.implode())
+    if not found.any():
+        return texts
+    return texts.clone().scatter(found.arg_true(), texts.filter(found).replace_strict(old, new))
 
 
 def without_numbers(texts: pl.Series) -> pl.Series:
@@ -131,8 +134,8 @@ def _replaced(texts: pl.Series, change: _Change) -> pl.Series:
     """Make a change, with as few calls as can be: each begins by learning anew how to find such a pattern, for milliseconds."""
     changed = texts.str.replace_all(change.pattern, change.shown)
     # Neighbours share what is between them, so one pass takes every other one.
-    rows = (changed != texts).arg_true()
-    rows = rows.filter(changed.gather(rows).str.contains(change.pattern)) if len(rows) else rows
+    rows = pl.arg_where(changed != texts, eager=True)
+    rows = rows.filter(changed[rows].str.contains(change.pattern))
     if len(rows):
-        changed.scatter(rows, changed.gather(rows).str.replace_all(change.pattern, change.shown))
+        changed.scatter(rows, changed[rows].str.replace_all(change.pattern, change.shown))
     return changed
