@@ -3,7 +3,7 @@
 A form is more careful than its model: what it lets through, the model accepts, with the same values. The rest the model must see.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from functools import cache
@@ -160,9 +160,9 @@ def _asked(asked: Callable[[Form], Iterable[Any]]) -> dict[Any, frozenset[str]]:
 
 
 _CHECKED: Final = [
-    (name, check(pl.col(name)).fill_null(value=True), kinds)
-    for (name, check), kinds in _asked(lambda form: form.checks.items()).items()
+    (name, check(pl.col(name)), kinds) for (name, check), kinds in _asked(lambda form: form.checks.items()).items()
 ]
+_CHECKED_IN_TWO_WAYS: Final = {name for name, count in Counter(name for name, _, _ in _CHECKED).items() if count > 1}
 _REQUIRED: Final = _asked(lambda form: form.required)
 _KINDS: Final = pl.Enum(list(FORMS))
 _FREE_TEXTS: Final = {name for name, dtype in UNHASHED.items() if dtype == pl.String}.difference(
@@ -197,17 +197,21 @@ def _conditions(rows: pl.DataFrame, received: pl.Expr) -> Iterator[pl.Expr]:
     present = {kinds[number] for number in np.flatnonzero(np.bincount(numbers))}
 
     @cache
-    def others(asked: frozenset[str]) -> pl.Expr:
+    def are_others(asked: frozenset[str]) -> pl.Expr:
+        if not asked or asked == present:
+            return pl.lit(not asked)
         return pl.lit(pl.Series(np.array([kind not in asked for kind in kinds])[numbers]))
 
     yield pl.col("occurred_at") - received <= AHEAD_MAX
-    asked = [(check, of) for name, check, of in _CHECKED if name in rows.columns]
-    for names, of in _REQUIRED.items():
-        given = [pl.col(name).is_not_null() for name in names if name in rows.columns]
-        asked.append((pl.any_horizontal(given) if given else pl.lit(value=False), of))
-    for condition, of in asked:
-        if of & present:
-            yield condition if present <= of else condition | others(of & present)
+    required = {names: of & present for names, of in _REQUIRED.items()}
+    for name, check, of in _CHECKED:
+        if name in rows.columns and of & present:
+            holds = check.fill_null(are_others(required.pop((name,), frozenset())))
+            yield holds | are_others(of & present) if name in _CHECKED_IN_TWO_WAYS else holds
+    for names, of in required.items():
+        if of:
+            given = (pl.col(name).is_not_null() for name in names if name in rows.columns)
+            yield pl.any_horizontal(are_others(of), *given)
 
 
 def lay_out(kind: str, told: Mapping[str, Any]) -> Layout | None:
