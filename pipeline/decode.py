@@ -159,11 +159,12 @@ class Decoder:
 
     def _hashed(self, texts: pl.Series) -> pl.Series:
         given = texts.is_not_null()
-        people = _normalised(texts.filter(given))
-        distinct = people.unique().drop_nulls()
-        hashes = pl.Series(map(self._keyed_hash, distinct), dtype=pl.String)
         hashed = pl.repeat(None, len(texts), dtype=pl.String(), eager=True)
-        return hashed.scatter(given.arg_true(), people.replace_strict(distinct, hashes)) if len(distinct) else hashed
+        if not given.any():
+            return hashed
+        people = _normalised(texts.filter(given)).to_list()
+        hashes = {None: None} | {each: self._keyed_hash(each) for each in {*people} - {None}}
+        return hashed.scatter(given.arg_true(), pl.Series([hashes[each] for each in people], dtype=pl.String))
 
 
 def _parts(texts: pl.DataFrame) -> list[pl.DataFrame]:

@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.buffers import WIDTH, Bools, Ints, Messages, Rows, Words, blocks
+from pipeline.buffers import NO_ROWS, WIDTH, Bools, Ints, Messages, Rows, Runs, Words, blocks
 from pipeline.times import times
 
 _BRACKETS_MAX: Final = 64
@@ -153,7 +153,7 @@ class _Shape:
             numbers = messages.texts(*self.span(slot, points[:, found]))
             found = found[numbers.str.contains(f"^{_NUMBER}$").to_numpy()]
         for slot in self._unnamed_texts if messages.escaped else ():
-            found = found[_unescaped(messages.texts(*self.span(slot, points[:, found])))[1]]
+            found = np.delete(found, _unescaped(messages.texts(*self.span(slot, points[:, found])))[1])
         return found, points[:, found]
 
     def span(self, slot: Slot, points: Ints) -> tuple[Ints, Ints]:
@@ -172,17 +172,15 @@ def _words(pieces: Sequence[bytes]) -> tuple[Words, Words]:
     return words[:, 0], words[:, 1]
 
 
-def _unescaped(raw: pl.Series) -> tuple[pl.Series, Bools]:
-    """Read texts as they stand in JSON, and tell which can be read: no lone surrogates, and for us no NUL."""
+def _unescaped(raw: pl.Series) -> tuple[pl.Series, Rows]:
+    """Read texts as they stand in JSON, and tell which cannot be read: lone surrogates, and for us NUL."""
     rows = raw.str.contains("\\", literal=True).arg_true()
-    good = np.ones(len(raw), np.bool_)
     if not len(rows):
-        return raw, good
+        return raw, NO_ROWS
     found = raw.gather(rows)
     distinct = found.unique()
     read = found.replace_strict(distinct, pl.Series([_text(each) for each in distinct], dtype=pl.String))
-    good[rows] = read.is_not_null()
-    return raw.scatter(rows, read), good
+    return raw.scatter(rows, read), rows.filter(read.is_null()).to_numpy()
 
 
 def _text(raw: str) -> str | None:
@@ -313,7 +311,7 @@ class Shapes:
         quotes, begins = np.unique(messages.quotes[rows], return_index=True)
         for count, (begin, end) in zip(quotes.tolist(), pairwise([*begins, len(rows)]), strict=True):
             found += self._sorted_out(messages, rows[begin:end], count, lessons) if count else ()
-        return _cut(found, messages)
+        return _cut(sorted(found, key=lambda part: part.shape.kind), messages)
 
     def _sorted_out(self, messages: Messages, rows: Rows, quotes: int, lessons: Iterator[int]) -> list[_Part]:
         """Find the shapes of `rows`, all of which have as many `quotes`, without those that have none."""
@@ -351,12 +349,12 @@ def _cut(parts: Sequence[_Part], messages: Messages) -> Cut:
         (times, [layout.times for layout in layouts]),
     ):
         for name in dict.fromkeys(name for each in slots for name in each):
-            given = np.repeat([name in each for each in slots], sizes)
-            columns[name], readable = read(messages, *_spans(parts, [each.get(name) for each in slots]), given)
-            good[given] &= readable
+            given = Runs([name in each for each in slots], sizes)
+            columns[name], wrong = read(messages, *_spans(parts, [each.get(name) for each in slots]), given)
+            good[wrong] = False
     for name in dict.fromkeys(name for layout in layouts for name in layout.lists):
-        columns[name], readable = _lists(messages, parts, [layout.lists.get(name, []) for layout in layouts])
-        good &= readable
+        columns[name], wrong = _lists(messages, parts, [layout.lists.get(name, []) for layout in layouts])
+        good[wrong] = False
     cut = Cut(rows, [column.alias(name) for name, column in columns.items()])
     return cut if good.all() else Cut(rows[good], [column.filter(good) for column in cut.columns])
 
@@ -367,20 +365,19 @@ def _spans(parts: Sequence[_Part], slots: Sequence[Slot | None]) -> tuple[Ints, 
     return np.concatenate(starts), np.concatenate(stops)
 
 
-def _texts(messages: Messages, starts: Ints, stops: Ints, given: Bools | None = None) -> tuple[pl.Series, Bools]:
+def _texts(messages: Messages, starts: Ints, stops: Ints, given: Runs | None = None) -> tuple[pl.Series, Rows]:
+    """The texts at these positions; and which rows cannot be read."""
     raw = messages.texts(starts, stops, given)
-    if not messages.escaped:
-        return raw, np.ones(len(starts), np.bool_)
-    read, good = _unescaped(raw)
-    return read, good if given is None else good[given]
+    return _unescaped(raw) if messages.escaped else (raw, NO_ROWS)
 
 
-def _integers(messages: Messages, starts: Ints, stops: Ints, given: Bools) -> tuple[pl.Series, Bools]:
-    read = messages.texts(starts, stops, given).cast(pl.Int32, strict=False)
-    return read, read.is_not_null().to_numpy()[given]
+def _integers(messages: Messages, starts: Ints, stops: Ints, given: Runs) -> tuple[pl.Series, Rows]:
+    raw = messages.texts(starts, stops, given)
+    read = raw.cast(pl.Int32, strict=False)
+    return read, (read.is_null() & raw.is_not_null()).arg_true().to_numpy()
 
 
-def _lists(messages: Messages, parts: Sequence[_Part], lists: Sequence[Sequence[Slot]]) -> tuple[pl.Series, Bools]:
+def _lists(messages: Messages, parts: Sequence[_Part], lists: Sequence[Sequence[Slot]]) -> tuple[pl.Series, Rows]:
     """Lists of as many texts as each shape has slots; null where there are none."""
     sizes = np.repeat([len(slots) for slots in lists], [len(part.rows) for part in parts])
     spans = [
@@ -389,9 +386,8 @@ def _lists(messages: Messages, parts: Sequence[_Part], lists: Sequence[Sequence[
         if slots
     ]
     starts, stops = (np.concatenate([span[:, side].T.ravel() for span in spans]) for side in (0, 1))
-    items, readable = _texts(messages, starts, stops)
+    items, wrong = _texts(messages, starts, stops)
     ends = pa.array(np.cumsum(np.append(0, sizes)))
     read = pa.LargeListArray.from_arrays(ends, items.to_arrow(), mask=pa.array(sizes == 0))
-    good = np.ones(len(sizes), np.bool_)
-    good[np.repeat(np.arange(len(sizes)), sizes)[~readable]] = False
-    return pl.Series(read, dtype=pl.List(pl.String())), good
+    rows = np.repeat(np.arange(len(sizes)), sizes)[wrong] if len(wrong) else NO_ROWS
+    return pl.Series(read, dtype=pl.List(pl.String())), rows
