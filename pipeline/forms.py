@@ -150,7 +150,7 @@ FORMS: Final = {kind: Form(kind, model) for kind, model in EVENT_TYPES.items()}
 """The forms by their `type`."""
 
 
-def _asked(asked: Callable[[Form], Iterable[Any]]) -> dict[Any, frozenset[str]]:
+def asked_by_forms(asked: Callable[[Form], Iterable[Any]]) -> dict[Any, frozenset[str]]:
     """What forms ask, and of which types."""
     kinds = defaultdict(set)
     for kind, form in FORMS.items():
@@ -160,10 +160,11 @@ def _asked(asked: Callable[[Form], Iterable[Any]]) -> dict[Any, frozenset[str]]:
 
 
 _CHECKED: Final = [
-    (name, check(pl.col(name)), kinds) for (name, check), kinds in _asked(lambda form: form.checks.items()).items()
+    (name, check(pl.col(name)), kinds)
+    for (name, check), kinds in asked_by_forms(lambda form: form.checks.items()).items()
 ]
 _CHECKED_IN_TWO_WAYS: Final = {name for name, count in Counter(name for name, _, _ in _CHECKED).items() if count > 1}
-_REQUIRED: Final = _asked(lambda form: form.required)
+_REQUIRED: Final = asked_by_forms(lambda form: form.required)
 _KINDS: Final = pl.Enum(list(FORMS))
 _FREE_TEXTS: Final = {name for name, dtype in UNHASHED.items() if dtype == pl.String}.difference(
     ("type", *(name for name, _, _ in _CHECKED))
@@ -190,28 +191,37 @@ def checked(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select("row", **{name: given.get(name, absent) for name, absent in _NOT_GIVEN.items()})
 
 
-def _conditions(rows: pl.DataFrame, received: pl.Expr) -> Iterator[pl.Expr]:
-    """What must hold of rows: what is asked of other types holds."""
-    numbers = rows["type"].cast(_KINDS).to_physical().to_numpy()
+def others(types: pl.Series) -> Callable[[frozenset[str]], pl.Expr]:
+    """Give a function of types that tells which rows are of others, none of them unknown."""
+    numbers = types.cast(_KINDS).to_physical().to_numpy()
     kinds = _KINDS.categories.to_list()
     present = {kinds[number] for number in np.flatnonzero(np.bincount(numbers))}
 
     @cache
     def are_others(asked: frozenset[str]) -> pl.Expr:
-        if not asked or asked == present:
-            return pl.lit(not asked)
+        if not asked & present or present <= asked:
+            return pl.lit(not asked & present)
         return pl.lit(pl.Series(np.array([kind not in asked for kind in kinds])[numbers]))
 
+    return are_others
+
+
+def _conditions(rows: pl.DataFrame, received: pl.Expr) -> Iterator[pl.Expr]:
+    """What must hold of rows: what is asked of other types holds."""
+    are_others = others(rows["type"])
     yield pl.col("occurred_at") - received <= AHEAD_MAX
-    required = {names: of & present for names, of in _REQUIRED.items()}
-    for name, check, of in _CHECKED:
-        if name in rows.columns and of & present:
-            holds = check.fill_null(are_others(required.pop((name,), frozenset())))
-            yield holds | are_others(of & present) if name in _CHECKED_IN_TWO_WAYS else holds
-    for names, of in required.items():
-        if of:
-            given = (pl.col(name).is_not_null() for name in names if name in rows.columns)
-            yield pl.any_horizontal(are_others(of), *given)
+    required = _REQUIRED.copy()
+    for name, check, kinds in _CHECKED:
+        if name not in rows.columns:
+            continue
+        if name in _CHECKED_IN_TWO_WAYS:
+            yield check.fill_null(value=True) | are_others(kinds)
+        else:
+            yield check.fill_null(are_others(required.pop((name,), frozenset())))
+    for names, kinds in required.items():
+        yield pl.any_horizontal(
+            are_others(kinds), *(pl.col(name).is_not_null() for name in names if name in rows.columns)
+        )
 
 
 def lay_out(kind: str, told: Mapping[str, Any]) -> Layout | None:
