@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 import polars as pl
@@ -18,7 +19,9 @@ _NOWHERE: Final = ""
 """The column of what is not read."""
 _FIELDS: Final = asked_by_forms(lambda form: [(field, field in form.refused) for field in form.members])
 """Fields, and whether they must not be given: the types that have them."""
-_YEARS: Final = (1970, 9997)
+_SECONDS_MAX: Final = int(datetime(9998, 1, 1, tzinfo=UTC).timestamp())
+_A_SECOND: Final = {"ms": 10**3, "us": 10**6, "ns": 10**9}
+_INTEGER_MAX: Final = 2**63 - 1
 _INTEGERS: Final = (-(2**31), 2**31 - 1)
 _WORDS: Final = (pl.String, pl.Categorical, pl.Enum)
 
@@ -85,7 +88,8 @@ def _reading(value: pl.Expr, kind: DataTypeClass | pl.DataType, column: str) -> 
     """Say how values of a column are read, and of which that is certainly right; None if it has another type."""
     wanted = UNHASHED[column]
     if wanted == TIME and isinstance(kind, pl.Datetime) and kind.time_zone is not None:
-        return value.cast(TIME), value.dt.year().is_between(*_YEARS).fill_null(value=True)
+        last = min(_SECONDS_MAX * _A_SECOND[kind.time_unit], _INTEGER_MAX)
+        return value.cast(TIME), value.to_physical().is_between(0, last).fill_null(value=True)
     if wanted == pl.Int32 and kind.is_integer():
         return value.cast(pl.Int32, strict=False), value.is_between(*_INTEGERS).fill_null(value=True)
     if wanted == pl.String and (kind in _WORDS or (column == "amount" and kind.is_decimal())):
