@@ -60,7 +60,7 @@ def _normalised(texts: pl.Series) -> pl.Series:
 
 
 _ODD: Final = r"[^0-9\x{4e00}-\x{9fa5}]|^$"
-"""What more is in a text than digits and Chinese characters: these stay what they are, and looking costs a third."""
+"""What more is in a text than digits and Chinese characters: these stay what they are, and to look costs a tenth."""
 _HMAC_BLOCK_BYTES: Final = 64
 
 
@@ -158,6 +158,7 @@ class Decoder:
         return events.select("row", **{name: found.get(name, pl.col(name)) for name in EVENTS})
 
     def _hashed(self, texts: pl.Series) -> pl.Series:
+        """Hash names or numbers; those of which nothing is left when they are normalised are null."""
         given = texts.is_not_null()
         hashed = pl.repeat(None, len(texts), dtype=pl.String(), eager=True)
         if not given.any():
