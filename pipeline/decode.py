@@ -9,13 +9,12 @@ import hashlib
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-import duckdb
 import polars as pl
 from pydantic import BaseModel
 
 from pipeline.buffers import BUFFER_BYTES_MAX
 from pipeline.formats import OUR_OWN, Formats
-from pipeline.forms import FORMS, HASHES, UNHASHED, column_of, lay_out, unless_empty
+from pipeline.forms import HASHES, UNHASHED, checked, column_of, lay_out, unless_empty
 from pipeline.privacy import discreet
 from pipeline.shapes import Shapes
 from pipeline.tables import GIVEN, vouched, with_values
@@ -24,9 +23,9 @@ from schemas.events import Event, ExemptionGranted, RejectedError
 from schemas.frames import EVENTS, LETTERS, RECORDS
 
 _VOUCHED_BYTES_MAX: Final = 65_536
-_TEXTS: Final = ("detail", "place_text", "description", "facility", "reason")
+_TEXTS: Final = ("detail", "place_text", "facility")
 _PROSE: Final = ("description", "reason")
-"""Of these, those in which people are named."""
+"""Texts in which people are named."""
 
 
 def to_row(event: Event) -> dict[str, Any]:
@@ -51,18 +50,33 @@ def to_row(event: Event) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _normalised(name: str) -> pl.Expr:
-    """Reduce a name or a number to what makes it the same: no white space, punctuation or full-width forms."""
-    return unless_empty(pl.col(name).str.normalize("NFKC").str.replace_all(r"[^\p{L}\p{M}\p{N}]", "")).alias(name)
+def _normalised(texts: pl.Series) -> pl.Series:
+    """Reduce names or numbers to what makes them the same: no white space, punctuation or full-width forms."""
+    odd = texts.str.contains(_ODD).arg_true()
+    if not len(odd):
+        return texts
+    plain = pl.col(texts.name).str.normalize("NFKC").str.replace_all(r"[^\p{L}\p{M}\p{N}]", "")
+    return texts.clone().scatter(odd, texts.gather(odd).to_frame().select(unless_empty(plain)).to_series())
 
 
+_ODD: Final = r"[^0-9\x{4e00}-\x{9fa5}]|^$"
+"""What more is in a text than digits and Chinese characters: these stay what they are, and to look costs a tenth."""
 _HMAC_BLOCK_BYTES: Final = 64
-_HMAC: Final = """
-    CREATE MACRO keyed_hash(text) AS
-        left(sha256(getvariable('outer_pad') || unhex(sha256(getvariable('inner_pad') || encode(text)))), 32)
-"""
-"""The first half of HMAC-SHA256, in hexadecimal."""
-_HASHING: Final = "SELECT keyed_hash(name) AS name_hash, keyed_hash(phone) AS phone_hash FROM plain"
+
+
+class _KeyedHash:
+    """HMAC-SHA256, the first half of it, in hexadecimal: what the key decides is reckoned once, not for each text."""
+
+    def __init__(self, key: bytes) -> None:
+        key = hashlib.sha256(key).digest() if len(key) > _HMAC_BLOCK_BYTES else key
+        pads = (bytes(byte ^ pad for byte in key.ljust(_HMAC_BLOCK_BYTES, b"\0")) for pad in (0x36, 0x5C))
+        self._inner, self._outer = map(hashlib.sha256, pads)
+
+    def __call__(self, text: str) -> str:
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(text.encode())
+        outer.update(inner.digest())
+        return outer.hexdigest()[:32]
 
 
 _ROW: Final = pl.get_index_type()
@@ -101,15 +115,7 @@ class Decoder:
         self.handed_over = self.silent = 0
         self._formats = formats
         self._shapes = Shapes(lay_out)
-        # One thread: the names of a batch are one Arrow chunk, and rows come out in the order they went in.
-        self._database = duckdb.connect(config={"threads": 1})
-        self._database.execute("SET arrow_output_version = '1.5'; SET produce_arrow_string_view = true")
-        key = hashlib.sha256(hash_key).digest() if len(hash_key) > _HMAC_BLOCK_BYTES else hash_key
-        inner, outer = (bytes(byte ^ pad for byte in key.ljust(_HMAC_BLOCK_BYTES, b"\0")) for pad in (0x36, 0x5C))
-        # Variables, not literals: a query that fails is quoted in the message.
-        self._database.execute("SET VARIABLE inner_pad = $1", [inner]).fetchall()
-        self._database.execute("SET VARIABLE outer_pad = $1", [outer]).fetchall()
-        self._database.execute(_HMAC)
+        self._keyed_hash = _KeyedHash(hash_key)
 
     def decode(self, records: pl.DataFrame, until: datetime | None = None) -> Decoded:
         """Read a batch.
@@ -121,52 +127,53 @@ class Decoder:
         records = records.with_row_index("row")
         own, foreign = self._formats.separated(records)
         fast = self._vouched(own)
-        rows = pl.concat([records.select("row").clear(), *(frame.select("row") for frame in fast)])
-        rest = own.join(rows, on="row", how="anti")
-        told = _judged(with_values(pl.concat([rest, foreign])), self._formats)
-        self.handed_over += len(rest)
+        rest = foreign if len(fast) == len(own) else pl.concat([own.join(fast, on="row", how="anti"), foreign])
+        told = _judged(with_values(rest), self._formats) if len(rest) else _NOTHING_TOLD
+        self.handed_over += len(rest) - len(foreign)
         self.silent += told.silent
-        assert len(rows) + len(told.telling) + len(told.letters) + told.silent == len(records)
-        plain = pl.concat([pl.DataFrame(schema={"row": _ROW, **UNHASHED}), *fast, told.events], how="diagonal")
-        events = self._discreet(plain)
+        assert len(fast) + len(told.telling) + len(told.letters) + told.silent == len(records)
+        # Most batches have events of one kind: then nothing is copied.
+        events = self._discreet(
+            pl.concat([frame for frame in (fast, told.events) if len(frame)] or [fast], rechunk=True)
+        )
         if until is not None:
             events = events.filter(pl.col("received_at") <= until)
         return Decoded(events.drop("row"), told.letters, records.drop("row"), events["row"])
 
-    def _vouched(self, records: pl.DataFrame) -> list[pl.DataFrame]:
-        """Read in columns what certainly is valid: for each type `row` and its columns of `UNHASHED`."""
+    def _vouched(self, records: pl.DataFrame) -> pl.DataFrame:
+        """Read in columns what certainly is valid: `row` and `UNHASHED`."""
         if GIVEN in records.columns:
             return vouched(records)
-        texts = _texts(records.filter(pl.col("value").bin.size() <= _VOUCHED_BYTES_MAX))
-        frames = []
-        for part in _parts(texts):
-            for cut in self._shapes.cut(part["text"]):
-                rows = part.select("row", "recorded_at")[cut.rows]
-                frames.append(FORMS[cut.type].checked(rows.hstack(cut.columns)))
-        return frames
+        frames = [_NO_EVENTS]
+        for part in _parts(_texts(records.filter(pl.col("value").bin.size() <= _VOUCHED_BYTES_MAX))):
+            cut = self._shapes.cut(part["text"])
+            frames.append(checked(part.select("row", "recorded_at")[cut.rows].hstack(cut.columns)))
+        return pl.concat([frame for frame in frames if len(frame)] or frames[:1])
 
     def _discreet(self, events: pl.DataFrame) -> pl.DataFrame:
         """Hash names and phones, and hide both in free text: `row` and `UNHASHED` to `row` and `EVENTS`."""
-        named = events.select(pl.any_horizontal(pl.col(*HASHES.values()).is_not_null()).arg_true()).to_series()
-        plain = events.select(HASHES.values())[named].select(map(_normalised, HASHES.values()))
-        self._database.register("plain", plain.to_arrow(compat_level=pl.CompatLevel.newest()))
-        hashes = self._database.sql(_HASHING).pl()  # in the same order
-        found = {
-            **{
-                name: pl.repeat(None, len(events), dtype=pl.String(), eager=True).scatter(named, hashes[name])
-                for name in HASHES
-            },
-            **{name: discreet(events[name], prose=name in _PROSE) for name in _TEXTS},
-        }
-        return events.with_columns(**found).select("row", *EVENTS.names())
+        found = {name: self._hashed(events[given]) for name, given in HASHES.items()}
+        for names, prose in ((_TEXTS, False), (_PROSE, True)):
+            found |= zip(names, discreet([events[name] for name in names], prose=prose), strict=True)
+        return events.select("row", **{name: found.get(name, pl.col(name)) for name in EVENTS})
+
+    def _hashed(self, texts: pl.Series) -> pl.Series:
+        """Hash names or numbers; those of which nothing is left when they are normalised are null."""
+        given = texts.is_not_null()
+        hashed = pl.repeat(None, len(texts), dtype=pl.String(), eager=True)
+        if not given.any():
+            return hashed
+        people = _normalised(texts.filter(given)).to_list()
+        hashes = {None: None} | {each: self._keyed_hash(each) for each in {*people} - {None}}
+        return hashed.scatter(given.arg_true(), pl.Series([hashes[each] for each in people], dtype=pl.String))
 
 
 def _parts(texts: pl.DataFrame) -> list[pl.DataFrame]:
     """Part messages so that each part has room in a buffer."""
-    parts = texts.with_columns(part=pl.col("text").str.len_bytes().cum_sum() // BUFFER_BYTES_MAX)
-    if parts["part"].max() in {None, 0}:
+    ends = texts["text"].str.len_bytes().cum_sum()
+    if not len(ends) or ends[-1] < BUFFER_BYTES_MAX:
         return [texts] if len(texts) else []
-    return parts.partition_by("part", include_key=False)
+    return texts.with_columns(part=ends // BUFFER_BYTES_MAX).partition_by("part", include_key=False)
 
 
 def _texts(records: pl.DataFrame) -> pl.DataFrame:
@@ -201,6 +208,10 @@ class _Told(NamedTuple):
     letters: pl.DataFrame
     telling: list[int]
     silent: int
+
+
+_NO_EVENTS: Final = pl.DataFrame(schema={"row": _ROW, **UNHASHED})
+_NOTHING_TOLD: Final = _Told(_NO_EVENTS, pl.DataFrame(schema=LETTERS), [], 0)
 
 
 def _judged(records: pl.DataFrame, formats: Formats) -> _Told:

@@ -3,10 +3,13 @@
 A form is more careful than its model: what it lets through, the model accepts, with the same values. The rest the model must see.
 """
 
-from collections.abc import Callable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
+from functools import cache
 from typing import Any, Final, get_args
 
+import numpy as np
 import polars as pl
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -65,8 +68,13 @@ def _check(field: str, info: FieldInfo) -> Callable[[pl.Expr], pl.Expr] | None:
     """Say what the values of a field must fulfil: be words of its kind, or what `_CHECKS` asks."""
     for choice in (info.annotation, *get_args(info.annotation)):
         if isinstance(choice, type) and issubclass(choice, StrEnum):
-            return lambda value: value.is_in(list(choice))
+            return _is_one_of(choice)
     return _CHECKS[field]
+
+
+@cache
+def _is_one_of(choice: type[StrEnum]) -> Callable[[pl.Expr], pl.Expr]:
+    return lambda value: value.is_in(list(choice))
 
 
 def unless_empty(text: pl.Expr) -> pl.Expr:
@@ -86,6 +94,8 @@ class Form:
         kind: The `type` of the events.
         members: The columns of each field, by name within it: of a part those of its own fields, else one without a name.
         refused: Fields that must not be given.
+        checks: What values must fulfil, by their column.
+        required: Columns of which at least one must be given.
     """
 
     def __init__(self, kind: str, model: type[BaseModel]) -> None:
@@ -97,9 +107,9 @@ class Form:
             for field in fields
         }
         checks = {name: _check(name, info) for name, info in fields.items() if name not in {*PARTS, *self.refused}}
-        self._checks = {name: check(pl.col(name)) for name, check in checks.items() if check}
-        self._required = [
-            list(self.members[field].values())
+        self.checks = {name: check for name, check in checks.items() if check}
+        self.required = [
+            tuple(self.members[field].values())
             for field, info in fields.items()
             if info.is_required() or (kind, field) == ("exemption_granted", "order_id")
         ]
@@ -120,30 +130,6 @@ class Form:
                     return None
         return layout
 
-    def checked(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Leave out rows that are not certainly valid, and arrange the rest: `row` and columns of `UNHASHED`.
-
-        Args:
-            rows: `row`, `recorded_at`, and what was given, each of its type.
-        """
-        given = [[name for name in names if name in rows.columns] for names in self._required]
-        if not all(given):
-            return rows.select("row").clear()
-        texts = [name for name, dtype in rows.schema.items() if dtype == pl.String and name not in self._checks]
-        rows = rows.with_columns(
-            *(unless_empty(pl.col(name)) for name in texts if (rows[name] == "").any()),
-            received_at=pl.coalesce(name for name in _RECEIVED if name in rows.columns),
-        )
-        valid = rows.select(
-            pl.all_horizontal(
-                pl.col("occurred_at") - pl.col("received_at") <= AHEAD_MAX,
-                *(pl.any_horizontal(pl.col(names).is_not_null()) for names in given),
-                *(check.fill_null(value=True) for name, check in self._checks.items() if name in rows.columns),
-            )
-        ).to_series()
-        rows = rows if valid.all() else rows.filter(valid)
-        return rows.drop("recorded_at").with_columns(type=pl.lit(self.kind))
-
 
 def _put(layout: Layout, column: str, value: object) -> bool:
     """Add a column to a layout, if the value is what such a column is made of."""
@@ -162,6 +148,80 @@ def _put(layout: Layout, column: str, value: object) -> bool:
 
 FORMS: Final = {kind: Form(kind, model) for kind, model in EVENT_TYPES.items()}
 """The forms by their `type`."""
+
+
+def asked_by_forms(asked: Callable[[Form], Iterable[Any]]) -> dict[Any, frozenset[str]]:
+    """What forms ask, and of which types."""
+    kinds = defaultdict(set)
+    for kind, form in FORMS.items():
+        for each in asked(form):
+            kinds[each].add(kind)
+    return {each: frozenset(of) for each, of in kinds.items()}
+
+
+_CHECKED: Final = [
+    (name, check(pl.col(name)), kinds)
+    for (name, check), kinds in asked_by_forms(lambda form: form.checks.items()).items()
+]
+_CHECKED_IN_TWO_WAYS: Final = {name for name, count in Counter(name for name, _, _ in _CHECKED).items() if count > 1}
+_REQUIRED: Final = asked_by_forms(lambda form: form.required)
+_KINDS: Final = pl.Enum(list(FORMS))
+_FREE_TEXTS: Final = {name for name, dtype in UNHASHED.items() if dtype == pl.String}.difference(
+    ("type", *(name for name, _, _ in _CHECKED))
+)
+"""Columns in which an empty text is none."""
+_NOT_GIVEN: Final = {name: pl.lit(None, dtype).alias(name) for name, dtype in UNHASHED.items()}
+
+
+def checked(rows: pl.DataFrame) -> pl.DataFrame:
+    """Leave out rows that are not certainly valid, and arrange the rest: `row` and `UNHASHED`.
+
+    Args:
+        rows: `row`, `recorded_at`, `type`, and of `UNHASHED` what was given: in each row only what its form has.
+    """
+    if "occurred_at" not in rows.columns:
+        return pl.DataFrame(schema={"row": rows.schema["row"], **UNHASHED})
+    free = [name for name in rows.columns if name in _FREE_TEXTS]
+    empty = rows.select((pl.col(free) == "").any()).row(0) if free and len(rows) else ()
+    rows = rows.with_columns(unless_empty(pl.col(name)) for name, some in zip(free, empty, strict=False) if some)
+    received = pl.coalesce(name for name in _RECEIVED if name in rows.columns)
+    valid = rows.select(pl.all_horizontal(_conditions(rows, received))).to_series()
+    rows = rows if valid.all() else rows.filter(valid)
+    given = {**{name: pl.col(name) for name in rows.columns}, "received_at": received}
+    return rows.select("row", **{name: given.get(name, absent) for name, absent in _NOT_GIVEN.items()})
+
+
+def others(types: pl.Series) -> Callable[[frozenset[str]], pl.Expr]:
+    """Give a function of types that tells which rows are of others, none of them unknown."""
+    numbers = types.cast(_KINDS).to_physical().to_numpy()
+    kinds = _KINDS.categories.to_list()
+    present = {kinds[number] for number in np.flatnonzero(np.bincount(numbers))}
+
+    @cache
+    def are_others(asked: frozenset[str]) -> pl.Expr:
+        if not asked & present or present <= asked:
+            return pl.lit(not asked & present)
+        return pl.lit(pl.Series(np.array([kind not in asked for kind in kinds])[numbers]))
+
+    return are_others
+
+
+def _conditions(rows: pl.DataFrame, received: pl.Expr) -> Iterator[pl.Expr]:
+    """What must hold of rows: what is asked of other types holds."""
+    are_others = others(rows["type"])
+    yield pl.col("occurred_at") - received <= AHEAD_MAX
+    required = _REQUIRED.copy()
+    for name, check, kinds in _CHECKED:
+        if name not in rows.columns:
+            continue
+        if name in _CHECKED_IN_TWO_WAYS:
+            yield check.fill_null(value=True) | are_others(kinds)
+        else:
+            yield check.fill_null(are_others(required.pop((name,), frozenset())))
+    for names, kinds in required.items():
+        yield pl.any_horizontal(
+            are_others(kinds), *(pl.col(name).is_not_null() for name in names if name in rows.columns)
+        )
 
 
 def lay_out(kind: str, told: Mapping[str, Any]) -> Layout | None:

@@ -101,16 +101,23 @@ _PEOPLE: Final = _Change.of(_NAMES, HIDDEN)
 _TELEPHONES: Final = _Change.of(_NUMBERS, "****")
 
 
-def discreet(texts: pl.Series, *, prose: bool) -> pl.Series:
+def discreet(texts: Sequence[pl.Series], *, prose: bool) -> list[pl.Series]:
     """The same texts with numbers hidden and, in prose, names too. Each distinct text is looked at once: most come in numbers."""
-    distinct = texts.unique()
-    sought = f"{_TELEPHONES.pattern}|{_PEOPLE.pattern}" if prose else _TELEPHONES.pattern
-    found = distinct.filter(distinct.str.contains(sought))
-    if not len(found):
+    given = [each for each in texts if each.null_count() < len(each)]
+    if not given:
+        return [*texts]
+    distinct = pl.concat(given).unique()
+    hidden = without_names(without_numbers(distinct)) if prose else without_numbers(distinct)
+    changed = hidden != distinct
+    old, new = distinct.filter(changed), hidden.filter(changed)
+    return [_exchanged(each, old, new) for each in texts] if len(old) else [*texts]
+
+
+def _exchanged(texts: pl.Series, old: pl.Series, new: pl.Series) -> pl.Series:
+    found = texts.is_in(old.implode())
+    if not found.any():
         return texts
-    hidden = without_names(without_numbers(found)) if prose else without_numbers(found)
-    rows = texts.is_in(found.implode()).arg_true()
-    return texts.clone().scatter(rows, texts.gather(rows).replace_strict(found, hidden))
+    return texts.clone().scatter(found.arg_true(), texts.filter(found).replace_strict(old, new))
 
 
 def without_numbers(texts: pl.Series) -> pl.Series:
@@ -124,10 +131,11 @@ def without_names(texts: pl.Series) -> pl.Series:
 
 
 def _replaced(texts: pl.Series, change: _Change) -> pl.Series:
-    """Make a change in those texts that need it: looking costs a tenth of replacing."""
-    texts = texts.clone()  # of which rows will be changed
-    for _ in range(2):  # neighbours share what is between them, so one pass takes every other one
-        found = texts.str.contains(change.pattern).arg_true()
-        if len(found):
-            texts.scatter(found, texts.gather(found).str.replace_all(change.pattern, change.shown))
-    return texts
+    """Make a change, with as few calls as can be: each begins by learning anew how to find such a pattern, for milliseconds."""
+    changed = texts.str.replace_all(change.pattern, change.shown)
+    # Neighbours share what is between them, so one pass takes every other one.
+    rows = pl.arg_where(changed != texts, eager=True)
+    rows = rows.filter(changed[rows].str.contains(change.pattern))
+    if len(rows):
+        changed.scatter(rows, changed[rows].str.replace_all(change.pattern, change.shown))
+    return changed

@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.buffers import NOWHERE, WIDTH, Bools, Ints, Messages, Rows, Words, blocks
+from pipeline.buffers import NO_ROWS, WIDTH, Bools, Ints, Messages, Rows, Runs, Words, blocks
 from pipeline.times import times
 
 _BRACKETS_MAX: Final = 64
@@ -70,15 +70,13 @@ class Layout(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """Messages of one type in columns.
+    """Messages in columns.
 
     Attributes:
-        type: Their `type`.
         rows: Which they are.
-        columns: Those of their layouts, null where the layout of a message has none.
+        columns: Their `type`, and those of their layouts, null where the layout of a message has none.
     """
 
-    type: str
     rows: Rows
     columns: list[pl.Series]
 
@@ -89,6 +87,12 @@ class _Fixed(NamedTuple):
     start: _Point
     stop: _Point
     data: bytes
+
+    @property
+    def unsure(self) -> range:
+        """Where in `data` to compare, `WIDTH` bytes each time: what is a quote at its ends was found as one."""
+        begins = self.start.quote > 0 and self.start.offset == 0
+        return range(begins, len(self.data) - (self.stop.offset == 1), WIDTH)
 
 
 class _Shape:
@@ -110,8 +114,8 @@ class _Shape:
         self._marks = np.array([point.quote for point in points], np.int32)
         self._offsets = _upright([point.offset for point in points], np.int32)
         self._lengths = _upright([len(each.data) for each in fixed], np.int32)
-        pieces = [(number, at) for number, each in enumerate(fixed) for at in range(0, len(each.data), WIDTH)]
-        data = [fixed[number].data[at : at + WIDTH] for number, at in pieces]
+        pieces = [(number, at) for number, each in enumerate(fixed) for at in each.unsure]
+        data = [fixed[number].data[at : min(at + WIDTH, fixed[number].unsure.stop)] for number, at in pieces]
         self._starts = np.array([2 * number for number, _ in pieces])
         self._behind = _upright([at for _, at in pieces], np.int32)
         self._bytes = _words(data)
@@ -149,7 +153,7 @@ class _Shape:
             numbers = messages.texts(*self.span(slot, points[:, found]))
             found = found[numbers.str.contains(f"^{_NUMBER}$").to_numpy()]
         for slot in self._unnamed_texts if messages.escaped else ():
-            found = found[_unescaped(messages.texts(*self.span(slot, points[:, found])))[1]]
+            found = np.delete(found, _unescaped(messages.texts(*self.span(slot, points[:, found])))[1])
         return found, points[:, found]
 
     def span(self, slot: Slot, points: Ints) -> tuple[Ints, Ints]:
@@ -168,17 +172,15 @@ def _words(pieces: Sequence[bytes]) -> tuple[Words, Words]:
     return words[:, 0], words[:, 1]
 
 
-def _unescaped(raw: pl.Series) -> tuple[pl.Series, Bools]:
-    """Read texts as they stand in JSON, and tell which can be read: no lone surrogates, and for us no NUL."""
+def _unescaped(raw: pl.Series) -> tuple[pl.Series, Rows]:
+    """Read texts as they stand in JSON, and tell which cannot be read: lone surrogates, and for us NUL."""
     rows = raw.str.contains("\\", literal=True).arg_true()
-    good = np.ones(len(raw), np.bool_)
     if not len(rows):
-        return raw, good
+        return raw, NO_ROWS
     found = raw.gather(rows)
     distinct = found.unique()
     read = found.replace_strict(distinct, pl.Series([_text(each) for each in distinct], dtype=pl.String))
-    good[rows] = read.is_not_null()
-    return raw.scatter(rows, read), good
+    return raw.scatter(rows, read), rows.filter(read.is_null()).to_numpy()
 
 
 def _text(raw: str) -> str | None:
@@ -279,10 +281,8 @@ class _Part(NamedTuple):
     rows: Rows
     points: Ints
 
-    def span(self, slot: Slot | None) -> tuple[Ints, Ints]:
-        """Where a value starts and stops: before it starts, if there is no slot for it."""
-        if slot is None:
-            return np.full(len(self.rows), NOWHERE, np.int32), np.full(len(self.rows), NOWHERE - 1, np.int32)
+    def span(self, slot: Slot) -> tuple[Ints, Ints]:
+        """Where a value starts and stops."""
         return self.shape.span(slot, self.points)
 
 
@@ -297,22 +297,21 @@ class Shapes:
         self._lay_out = lay_out
         self._known: defaultdict[int, list[_Shape]] = defaultdict(list)
 
-    def cut(self, values: pl.Series) -> list[Cut]:
+    def cut(self, values: pl.Series) -> Cut:
         """Read the messages of known shapes, and of those that can be learned from them.
 
         Args:
             values: The messages, as texts; at most `BUFFER_BYTES_MAX` bytes and one message more.
         """
         messages = Messages(values)
-        found: defaultdict[str, list[_Part]] = defaultdict(list)
+        found: list[_Part] = []
         lessons = iter(range(max(_LEARNED_MIN, len(values) // _MESSAGES_PER_LEARNED)))
         rows = np.flatnonzero(~messages.spoilt)
         rows = rows[np.argsort(messages.quotes[rows], kind="stable")]
         quotes, begins = np.unique(messages.quotes[rows], return_index=True)
         for count, (begin, end) in zip(quotes.tolist(), pairwise([*begins, len(rows)]), strict=True):
-            for part in self._sorted_out(messages, rows[begin:end], count, lessons) if count else ():
-                found[part.shape.kind].append(part)
-        return [_columns(kind, parts, messages) for kind, parts in found.items()]
+            found += self._sorted_out(messages, rows[begin:end], count, lessons) if count else ()
+        return _cut(sorted(found, key=lambda part: part.shape.kind), messages)
 
     def _sorted_out(self, messages: Messages, rows: Rows, quotes: int, lessons: Iterator[int]) -> list[_Part]:
         """Find the shapes of `rows`, all of which have as many `quotes`, without those that have none."""
@@ -336,9 +335,13 @@ class Shapes:
         return found
 
 
-def _columns(kind: str, parts: Sequence[_Part], messages: Messages) -> Cut:
+def _cut(parts: Sequence[_Part], messages: Messages) -> Cut:
     """Bring messages of several shapes into the same columns, without those of which a value cannot be read."""
-    columns: dict[str, tuple[pl.Series, Bools]] = {}
+    sizes = [len(part.rows) for part in parts]
+    rows = np.concatenate([np.empty(0, np.int64), *(part.rows for part in parts)])
+    kinds = pl.Series([part.shape.kind for part in parts], dtype=pl.String)
+    good = np.ones(len(rows), np.bool_)
+    columns = {"type": kinds.gather(np.repeat(np.arange(len(parts)), sizes))}
     layouts = [part.shape.layout for part in parts]
     for read, slots in (
         (_texts, [layout.texts for layout in layouts]),
@@ -346,34 +349,35 @@ def _columns(kind: str, parts: Sequence[_Part], messages: Messages) -> Cut:
         (times, [layout.times for layout in layouts]),
     ):
         for name in dict.fromkeys(name for each in slots for name in each):
-            columns[name] = read(messages, *_spans(parts, [each.get(name) for each in slots]))
+            given = Runs([name in each for each in slots], sizes)
+            columns[name], wrong = read(messages, *_spans(parts, [each.get(name) for each in slots]), given)
+            good[wrong] = False
     for name in dict.fromkeys(name for layout in layouts for name in layout.lists):
-        columns[name] = _lists(messages, parts, [layout.lists.get(name, []) for layout in layouts])
-    rows = np.concatenate([part.rows for part in parts])
-    good = np.all([np.ones(len(rows), np.bool_), *(readable for _, readable in columns.values())], axis=0)
-    if good.all():
-        return Cut(kind, rows, [column.alias(name) for name, (column, _) in columns.items()])
-    return Cut(kind, rows[good], [column.filter(good).alias(name) for name, (column, _) in columns.items()])
+        columns[name], wrong = _lists(messages, parts, [layout.lists.get(name, []) for layout in layouts])
+        good[wrong] = False
+    cut = Cut(rows, [column.alias(name) for name, column in columns.items()])
+    return cut if good.all() else Cut(rows[good], [column.filter(good) for column in cut.columns])
 
 
 def _spans(parts: Sequence[_Part], slots: Sequence[Slot | None]) -> tuple[Ints, Ints]:
-    """Where a value starts and stops in messages of several shapes, given its slot in each."""
-    starts, stops = zip(*(part.span(slot) for part, slot in zip(parts, slots, strict=True)), strict=True)
+    """Where a value starts and stops in messages of several shapes, given its slot in those that have it."""
+    starts, stops = zip(*(part.span(slot) for part, slot in zip(parts, slots, strict=True) if slot), strict=True)
     return np.concatenate(starts), np.concatenate(stops)
 
 
-def _texts(messages: Messages, starts: Ints, stops: Ints) -> tuple[pl.Series, Bools]:
-    raw = messages.texts(starts, stops)
-    return _unescaped(raw) if messages.escaped else (raw, np.ones(len(raw), np.bool_))
+def _texts(messages: Messages, starts: Ints, stops: Ints, given: Runs | None = None) -> tuple[pl.Series, Rows]:
+    """The texts at these positions; and which rows cannot be read."""
+    raw = messages.texts(starts, stops, given)
+    return _unescaped(raw) if messages.escaped else (raw, NO_ROWS)
 
 
-def _integers(messages: Messages, starts: Ints, stops: Ints) -> tuple[pl.Series, Bools]:
-    raw = messages.texts(starts, stops)
+def _integers(messages: Messages, starts: Ints, stops: Ints, given: Runs) -> tuple[pl.Series, Rows]:
+    raw = messages.texts(starts, stops, given)
     read = raw.cast(pl.Int32, strict=False)
-    return read, (read.is_null() == raw.is_null()).to_numpy()
+    return read, (read.is_null() & raw.is_not_null()).arg_true().to_numpy()
 
 
-def _lists(messages: Messages, parts: Sequence[_Part], lists: Sequence[Sequence[Slot]]) -> tuple[pl.Series, Bools]:
+def _lists(messages: Messages, parts: Sequence[_Part], lists: Sequence[Sequence[Slot]]) -> tuple[pl.Series, Rows]:
     """Lists of as many texts as each shape has slots; null where there are none."""
     sizes = np.repeat([len(slots) for slots in lists], [len(part.rows) for part in parts])
     spans = [
@@ -382,9 +386,8 @@ def _lists(messages: Messages, parts: Sequence[_Part], lists: Sequence[Sequence[
         if slots
     ]
     starts, stops = (np.concatenate([span[:, side].T.ravel() for span in spans]) for side in (0, 1))
-    items, readable = _texts(messages, starts, stops)
+    items, wrong = _texts(messages, starts, stops)
     ends = pa.array(np.cumsum(np.append(0, sizes)))
     read = pa.LargeListArray.from_arrays(ends, items.to_arrow(), mask=pa.array(sizes == 0))
-    good = np.ones(len(sizes), np.bool_)
-    good[np.repeat(np.arange(len(sizes)), sizes)[~readable]] = False
-    return pl.Series(read, dtype=pl.List(pl.String())), good
+    rows = np.repeat(np.arange(len(sizes)), sizes)[wrong] if len(wrong) else NO_ROWS
+    return pl.Series(read, dtype=pl.List(pl.String())), rows

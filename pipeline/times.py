@@ -4,8 +4,9 @@ from typing import Final
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
-from pipeline.buffers import WIDTH, Bools, Ints, Messages, Rows, Words, blocks
+from pipeline.buffers import WIDTH, Bools, Ints, Messages, Rows, Runs, Words, blocks
 
 _WORD_BYTES: Final = 8
 _WHOLE_BYTES: Final = len("2026-11-11T12:00:00")
@@ -51,8 +52,8 @@ _FIRST_BYTES: Final = np.array([(1 << 8 * min(count, _WORD_BYTES)) - 1 for count
 """Masks for the first bytes of eight, by their number."""
 
 
-def times(messages: Messages, starts: Ints, stops: Ints) -> tuple[pl.Series, Bools]:
-    """The times at these positions, null where one would end before it starts; and which could be read.
+def times(messages: Messages, starts: Ints, stops: Ints, given: Runs) -> tuple[pl.Series, Rows]:
+    """The times at these positions, in the rows `given`; and which of these could not be read.
 
     Digits beyond the microsecond are cut off. Lower-case letters and more than nine digits are not read.
     """
@@ -60,9 +61,9 @@ def times(messages: Messages, starts: Ints, stops: Ints) -> tuple[pl.Series, Boo
     good = np.empty(len(starts), np.bool_)
     for block in blocks(len(starts)):
         micros[block], good[block] = _micros(messages, starts[block], stops[block])
-    read = pl.Series(micros).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-    given = stops >= starts
-    return (read if given.all() else read.set(pl.Series(~given), None)), good | ~given
+    values, validity = given.spread(micros)
+    read = pa.Array.from_buffers(pa.timestamp("us", "UTC"), len(values), [validity, pa.py_buffer(values)])
+    return pl.Series(read), given.rows(~good)
 
 
 def _micros(messages: Messages, starts: Ints, stops: Ints) -> tuple[Rows, Bools]:

@@ -34,7 +34,6 @@ ONLY_IN: Final = {
         "pipeline/store.py",
         "pipeline/ddl.py",
         "pipeline/healing.py",
-        "pipeline/decode.py",
         "pipeline/guarded.py",
         "pipeline/reading.py",
     },

@@ -67,7 +67,7 @@ def check(values: Sequence[bytes]) -> pl.DataFrame:
     """Columns read every message as the models do, or leave it to them; no record is lost. Returns the letters."""
     verdicts = [judged(value) for value in values]
     vouched = DECODER._vouched(records(values).with_row_index("row"))
-    for row in (row for frame in vouched for row in frame.iter_rows(named=True)):
+    for row in vouched.iter_rows(named=True):
         verdict = verdicts[row.pop("row")]
         assert not isinstance(verdict, str)
         assert {name: value for name, value in row.items() if value is not None} == {
@@ -141,7 +141,8 @@ def test_columns_and_models_agree_at_the_edges_of_every_field() -> None:
     told = [message for kind in EVENT_TYPES for message in with_each_value(kind)]
     values = [json.dumps(message, ensure_ascii=bool(at % 2)).encode() for at, message in enumerate(told)]
     batches = (values[at : at + 32] for at in range(0, len(values), 32))  # so few that each shape is learned
-    letters = sum(len(check(batch)) for batch in batches)
+    # All types are in the same columns, so that what is asked of one must not be asked of another.
+    letters = sum(len(check([*ORDINARY, *batch])) for batch in batches)
     assert 0.2 < letters / len(told) < 0.9
 
 
