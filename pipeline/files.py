@@ -26,7 +26,7 @@ from pipeline.tables import GIVEN, json_rows
 from schemas.frames import RECORDS, TIME
 
 BATCH_RECORDS_MAX: Final = 65_536
-BATCH_BYTES_MAX: Final = 32 << 20
+BATCH_BYTES_MAX: Final = 64 << 20
 """A batch ends with the first chunk that takes it beyond this."""
 LINE_BYTES_MAX: Final = 64 << 20
 """A longer line is cut here. `CUT_MARK` is put behind what is left, which makes sure that it is no valid event."""
