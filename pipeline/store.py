@@ -37,6 +37,7 @@ import duckdb
 import polars as pl
 
 from pipeline import copying
+from pipeline.adding import ADDED, OFFSETS, Added
 from pipeline.ddl import create_views, ddl, upgrade, views_sql
 from pipeline.healing import StoreError, StoreLockedError, copy_path_of, lock, open_database
 from schemas.frames import FACTS, FLAG_LOG, LETTERS
@@ -133,6 +134,8 @@ class Store:
             undo.callback(self._database.close)
             upgrade(self._connection)
             create_views(self._connection, extra_views)
+            self._added = {table: Added(schema) for table, schema in ADDED.items()}
+            self._prepare()
             self._remember()
             self._start_copy()
             undo.pop_all()
@@ -148,8 +151,8 @@ class Store:
         assert commit.clock is None or self._clock is None or commit.clock >= self._clock, "the clock went back"
         with self._transaction():
             for table, frame in commit.facts.items():
-                self._append(table, frame.select(FACTS[table].names()))
-            self._append("flag_log", _numbered(commit.flags.select(FLAG_LOG.names()), "seq", self._next_seq))
+                self._append(table, frame)
+            self._append("flag_log", _numbered(commit.flags, "seq", self._next_seq))
             new_letters = self._write_letters(commit.letters, commit.redriven)
             self._write_offsets(commit.offsets)
             if commit.clock is not None and commit.clock != self._clock:
@@ -160,8 +163,9 @@ class Store:
         self._clock = commit.clock or self._clock
         self._next_seq += commit.flags.height
         self._next_letter += new_letters.height
-        for source, position in new_letters.group_by("source").agg(pl.col("position").max()).iter_rows():
-            self._last_letters[source] = max(position, self._last_letters.get(source, position))
+        if new_letters.height:
+            for source, position in new_letters.group_by("source").agg(pl.col("position").max()).iter_rows():
+                self._last_letters[source] = max(position, self._last_letters.get(source, position))
         # Time that passes alone is not worth a copy of the whole file.
         news: tuple[Sized, ...] = (commit.facts, commit.flags, commit.letters, commit.offsets, commit.redriven)
         self._committed |= any(len(part) for part in news)
@@ -485,10 +489,17 @@ class Store:
         self._run(f"INSERT INTO parcelwatch SELECT * REPLACE (? AS {name}) FROM parcelwatch", value)
         self._run(f"DELETE FROM parcelwatch WHERE {name} IS DISTINCT FROM ?", value)
 
+    def _prepare(self) -> None:
+        """Plan what nearly every commit does: for a small one, that takes longer than doing it."""
+        for table, added in self._added.items():
+            self._connection.register(f"new_{table}", added)
+            self._run(f"PREPARE add_{table} AS INSERT INTO {table} BY NAME FROM new_{table}")
+        self._run("PREPARE forget_offsets AS DELETE FROM offsets WHERE source IN (SELECT source FROM new_offsets)")
+
     def _append(self, table: str, frame: pl.DataFrame) -> None:
         if frame.height:
-            with self._registered("added", frame, once=True):
-                self._run(f"INSERT INTO {table} BY NAME SELECT * FROM added")
+            with self._added[table].being(frame):
+                self._run(f"EXECUTE add_{table}")
 
     def _write_letters(self, letters: pl.DataFrame, redriven: Sequence[int]) -> pl.DataFrame:
         """Write letters; return those that were new."""
@@ -517,11 +528,10 @@ class Store:
         changed = [(source, *offset) for source, offset in offsets.items() if self._offsets.get(source) != offset]
         if not changed:
             return
-        schema = {"source": pl.String(), "position": pl.Int64(), "checksum": pl.Int64()}
-        rows = pl.DataFrame(changed, schema=schema, orient="row")
-        with self._registered("read", rows):
-            self._run("DELETE FROM offsets WHERE source IN (SELECT source FROM read)")
-        self._append("offsets", rows)
+        rows = pl.DataFrame(changed, schema=OFFSETS, orient="row")
+        with self._added["offsets"].being(rows):
+            self._run("EXECUTE forget_offsets")
+            self._run("EXECUTE add_offsets")
 
     def _run(self, statement: str, *parameters: object) -> None:
         # An open result would block the next `register`.
@@ -531,9 +541,9 @@ class Store:
         return _polars(self._connection.sql(query).to_arrow_table())
 
     @contextmanager
-    def _registered(self, name: str, frame: pl.DataFrame, *, once: bool = False) -> Iterator[None]:
-        """Give statements `frame` by `name`. Read `once`, by one statement, it is not laid out anew first."""
-        self._connection.register(name, frame.__arrow_c_stream__() if once else frame.to_arrow())
+    def _registered(self, name: str, frame: pl.DataFrame) -> Iterator[None]:
+        """Give statements `frame` by `name`."""
+        self._connection.register(name, frame.to_arrow())
         try:
             yield
         finally:
