@@ -23,7 +23,7 @@ CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
     "checkpoint_threshold": "1000TB",
     "auto_checkpoint_skip_wal_threshold": str(2**62),
     "enable_optimistic_write": "false",
-    # A checkpoint may make one run of row groups anew where rows were deleted, not a hundred: the writer waits for it.
+    # A checkpoint may make one run of a table's row groups anew, not a hundred: the writer waits for it. `store.py` says when.
     "max_vacuum_tasks": "1",
     "storage_compatibility_version": "v1.5.0",  # files that DuckDB 1.5 can read as well
     "memory_limit": "1GB",  # it would keep every block that it has read, up to most of the machine
