@@ -32,6 +32,13 @@ CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
     "python_enable_replacements": "false",
 }
 
+_CACHE_BYTES: Final = 128 * 2**20
+"""How much of the file DuckDB may keep in memory while nobody asks."""
+_USED: Final = """
+    SELECT coalesce(sum(memory_usage_bytes) FILTER (tag = 'BASE_TABLE'), 0), coalesce(sum(memory_usage_bytes), 0)
+    FROM duckdb_memory()
+"""
+
 _LOCK_WAIT_SECONDS: Final = 5.0
 """How long a reader that has the file itself open is waited for."""
 _LOCKED: Final = re.compile(r"(?i)could not set lock|conflicting lock")
@@ -120,6 +127,16 @@ def open_database(path: Path, ddl: str) -> Opened:
         connection.execute("CHECKPOINT").fetchall()
     _put(new, path)
     return Opened(_open(path), None)
+
+
+def drop_cache(connection: duckdb.DuckDBPyConnection) -> None:
+    """Have DuckDB give up what it keeps of the file in memory: it does so only at its limit, or when that comes down."""
+    ((cached, used),) = connection.execute(_USED).fetchall()
+    if cached <= _CACHE_BYTES or used - cached > _CACHE_BYTES / 2:  # then a query is at work, and may need more
+        return
+    with suppress(duckdb.OutOfMemoryException):
+        connection.execute(f"SET GLOBAL memory_limit = '{_CACHE_BYTES}B'").fetchall()
+    connection.execute(f"SET GLOBAL memory_limit = '{CONFIG['memory_limit']}'").fetchall()
 
 
 def _open(path: Path) -> duckdb.DuckDBPyConnection:

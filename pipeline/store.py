@@ -39,7 +39,7 @@ import polars as pl
 from pipeline import copying
 from pipeline.adding import ADDED, OFFSETS, Added
 from pipeline.ddl import create_views, ddl, upgrade, views_sql
-from pipeline.healing import StoreError, StoreLockedError, copy_path_of, lock, log_path_of, open_database
+from pipeline.healing import StoreError, StoreLockedError, copy_path_of, drop_cache, lock, log_path_of, open_database
 from schemas.frames import FACTS, FLAG_LOG, LETTERS
 
 __all__ = ["Commit", "Offset", "Store", "StoreError", "StoreLockedError"]
@@ -378,6 +378,7 @@ class Store:
                 _log.info("the checkpoint is put off: %s", error)
                 return
             self._committed = self._deleted = False
+            drop_cache(self._connection)
         if not self._copy_has_checkpoint:
             self._start_copy()
 
