@@ -21,7 +21,7 @@ import pyarrow as pa
 
 LOCKED: Final = (
     "SET GLOBAL enable_external_access = false",
-    "SET GLOBAL allowed_configs = ['TimeZone']",
+    "SET GLOBAL allowed_configs = ['TimeZone', 'max_vacuum_tasks', 'memory_limit']",
     "SET GLOBAL lock_configuration = true",
 )
 """What a database needs before strangers may query it. It holds for every connection to it, until it is closed."""

@@ -23,7 +23,7 @@ CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
     "checkpoint_threshold": "1000TB",
     "auto_checkpoint_skip_wal_threshold": str(2**62),
     "enable_optimistic_write": "false",
-    # A checkpoint may make one run of row groups anew where rows were deleted, not a hundred: the writer waits for it.
+    # A checkpoint may make one run of a table's row groups anew, not a hundred: the writer waits for it. `store.py` says when.
     "max_vacuum_tasks": "1",
     "storage_compatibility_version": "v1.5.0",  # files that DuckDB 1.5 can read as well
     "memory_limit": "1GB",  # it would keep every block that it has read, up to most of the machine
@@ -31,6 +31,13 @@ CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
     "autoload_known_extensions": "false",
     "python_enable_replacements": "false",
 }
+
+_CACHE_BYTES: Final = 128 * 2**20
+"""How much of the file DuckDB may keep in memory while nobody asks."""
+_USED: Final = """
+    SELECT coalesce(sum(memory_usage_bytes) FILTER (tag = 'BASE_TABLE'), 0), coalesce(sum(memory_usage_bytes), 0)
+    FROM duckdb_memory()
+"""
 
 _LOCK_WAIT_SECONDS: Final = 5.0
 """How long a reader that has the file itself open is waited for."""
@@ -122,12 +129,24 @@ def open_database(path: Path, ddl: str) -> Opened:
     return Opened(_open(path), None)
 
 
+def drop_cache(connection: duckdb.DuckDBPyConnection) -> None:
+    """Have DuckDB give up what it keeps of the file in memory: it does so only at its limit, or when that comes down."""
+    ((cached, used),) = connection.execute(_USED).fetchall()
+    if cached <= _CACHE_BYTES or used - cached > _CACHE_BYTES / 2:  # then a query is at work, and may need more
+        return
+    with suppress(duckdb.OutOfMemoryException):
+        connection.execute(f"SET GLOBAL memory_limit = '{_CACHE_BYTES}B'").fetchall()
+    connection.execute(f"SET GLOBAL memory_limit = '{CONFIG['memory_limit']}'").fetchall()
+
+
 def _open(path: Path) -> duckdb.DuckDBPyConnection:
     """Look first and touch nothing: opening for writing deletes a log that the file, damaged or not, claims to hold already."""
     _check(path)
     connection = _connect(path, read_only=False)
     connection.execute("PRAGMA disable_checkpoint_on_shutdown").fetchall()
     connection.execute("SET GLOBAL TimeZone = 'UTC'").fetchall()
+    # Dividing the rows of a batch among threads costs a third more than appending them, and other threads wait for these CPUs.
+    connection.execute("SET GLOBAL threads = 1").fetchall()
     return connection
 
 

@@ -37,8 +37,9 @@ import duckdb
 import polars as pl
 
 from pipeline import copying
+from pipeline.adding import ADDED, OFFSETS, Added
 from pipeline.ddl import create_views, ddl, upgrade, views_sql
-from pipeline.healing import StoreError, StoreLockedError, copy_path_of, lock, open_database
+from pipeline.healing import StoreError, StoreLockedError, copy_path_of, drop_cache, lock, log_path_of, open_database
 from schemas.frames import FACTS, FLAG_LOG, LETTERS
 
 __all__ = ["Commit", "Offset", "Store", "StoreError", "StoreLockedError"]
@@ -47,7 +48,12 @@ _log = logging.getLogger(__name__)
 
 _BATCH_ROWS: Final = 65_536
 _COPY_SHARE: Final = 10
-"""When a checkpoint and its copy took S seconds, the next begins no sooner than this many times S after it."""
+"""When a copy took S seconds, the next checkpoint begins no sooner than this many times S after the last one."""
+_LONG_LOG_BYTES: Final = 64 * 2**20
+"""What a checkpoint takes half a second to write into the file: it comes at once then, and commits do not wait for longer ones."""
+_COPY_SHARE_LONG_LOG: Final = 2
+_SHORT_LOG_BYTES: Final = 16 * 2**20
+"""What one checkpoint writes has row groups of its own. Those of a longer log are large enough to stay as they are."""
 _LETTER: Final = ["source", "position", "raw"]
 _SAME_LETTER: Final = (
     "letters.source = again.source AND letters.position = again.position AND letters.raw IS NOT DISTINCT FROM again.raw"
@@ -94,7 +100,7 @@ class Store:
 
         Args:
             path: The database file. Its folder must exist.
-            copy_every_seconds: How often the copy is renewed, at most. It takes longer when copying takes longer.
+            copy_every_seconds: How often the copy is renewed; less often if copying takes long, more often if much is committed.
             extra_views: More SQL of `CREATE OR REPLACE VIEW` statements.
 
         Raises:
@@ -113,11 +119,13 @@ class Store:
         """How many rows each table of facts has ever been given."""
         self._copy_every_seconds = copy_every_seconds
         self._copy: subprocess.Popen[str] | None = None
-        self._copy_began_at = self._copy_due_at = self._checkpoint_seconds = 0.0
+        self._copy_began_at = self._copy_seconds = 0.0
         self._copy_has_checkpoint = False
         """Whether a finished copy holds what the last checkpoint wrote. Without it there is no next checkpoint."""
         self._committed = True
         """Whether the log may hold anything."""
+        self._deleted = False
+        """Whether rows were deleted that the file still holds."""
         self._owner = get_ident()
         self._writer = ThreadPoolExecutor(1, "committing")
         self._pending: Future[None] | None = None
@@ -133,6 +141,8 @@ class Store:
             undo.callback(self._database.close)
             upgrade(self._connection)
             create_views(self._connection, extra_views)
+            self._added = {table: Added(schema) for table, schema in ADDED.items()}
+            self._prepare()
             self._remember()
             self._start_copy()
             undo.pop_all()
@@ -148,8 +158,8 @@ class Store:
         assert commit.clock is None or self._clock is None or commit.clock >= self._clock, "the clock went back"
         with self._transaction():
             for table, frame in commit.facts.items():
-                self._append(table, frame.select(FACTS[table].names()))
-            self._append("flag_log", _numbered(commit.flags.select(FLAG_LOG.names()), "seq", self._next_seq))
+                self._append(table, frame)
+            self._append("flag_log", _numbered(commit.flags, "seq", self._next_seq))
             new_letters = self._write_letters(commit.letters, commit.redriven)
             self._write_offsets(commit.offsets)
             if commit.clock is not None and commit.clock != self._clock:
@@ -160,8 +170,9 @@ class Store:
         self._clock = commit.clock or self._clock
         self._next_seq += commit.flags.height
         self._next_letter += new_letters.height
-        for source, position in new_letters.group_by("source").agg(pl.col("position").max()).iter_rows():
-            self._last_letters[source] = max(position, self._last_letters.get(source, position))
+        if new_letters.height:
+            for source, position in new_letters.group_by("source").agg(pl.col("position").max()).iter_rows():
+                self._last_letters[source] = max(position, self._last_letters.get(source, position))
         # Time that passes alone is not worth a copy of the whole file.
         news: tuple[Sized, ...] = (commit.facts, commit.flags, commit.letters, commit.offsets, commit.redriven)
         self._committed |= any(len(part) for part in news)
@@ -231,6 +242,7 @@ class Store:
                     )
                 deleted += rows
         self._committed |= deleted > 0
+        self._deleted |= deleted > 0
         return deleted
 
     def mark_published(self, topic: str, last: int) -> None:
@@ -345,11 +357,7 @@ class Store:
     def tend(self) -> None:
         """Renew the published copy if that is due. Called by `commit`; call it as well while there is nothing to commit."""
         self.settle()
-        if (
-            self._copy_finished()
-            and time.monotonic() >= self._copy_due_at
-            and (self._committed or not self._copy_has_checkpoint)
-        ):
+        if self._copy_finished() and self._copy_is_due() and (self._committed or not self._copy_has_checkpoint):
             self.publish_copy()
 
     def publish_copy(self) -> None:
@@ -358,17 +366,19 @@ class Store:
         if not self._copy_finished():
             return
         if self._copy_has_checkpoint and self._committed:
-            began = time.monotonic()
             self._copy_has_checkpoint = False
+            # To merge what stays small, and what deleting has thinned out, takes several times as long as to write what is new.
+            merges = self._deleted or self._log_bytes() < _SHORT_LOG_BYTES
             try:
+                self._run(f"SET GLOBAL max_vacuum_tasks = {merges:d}")
                 self._run("CHECKPOINT")
             except duckdb.TransactionException as error:
                 # Another connection was in the way, and nothing was written: the next turn tries again.
                 self._copy_has_checkpoint = True
                 _log.info("the checkpoint is put off: %s", error)
                 return
-            self._checkpoint_seconds = time.monotonic() - began
-            self._committed = False
+            self._committed = self._deleted = False
+            drop_cache(self._connection)
         if not self._copy_has_checkpoint:
             self._start_copy()
 
@@ -424,7 +434,22 @@ class Store:
         finally:
             os.close(tmp_fd)
         self._copy_began_at = time.monotonic()
-        self._copy_due_at = self._copy_began_at + self._copy_every_seconds
+
+    def _copy_is_due(self) -> bool:
+        """Return whether the next checkpoint should be made.
+
+        Its own time plays no part: what it has to write waits for it, and would be the more the longer it is put off.
+        """
+        seconds = time.monotonic() - self._copy_began_at
+        if self._copy_has_checkpoint and self._log_bytes() >= _LONG_LOG_BYTES:
+            return seconds >= _COPY_SHARE_LONG_LOG * self._copy_seconds
+        return seconds >= max(self._copy_every_seconds, _COPY_SHARE * self._copy_seconds)
+
+    def _log_bytes(self) -> int:
+        try:
+            return log_path_of(self.path).stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def _copy_finished(self, *, wait: bool = False) -> bool:
         """Return whether no copy is being made; take note of the one that was."""
@@ -441,8 +466,7 @@ class Store:
             )
             return True
         self._copy_has_checkpoint = True
-        seconds = self._checkpoint_seconds + float(output)
-        self._copy_due_at = self._copy_began_at + max(self._copy_every_seconds, _COPY_SHARE * seconds)
+        self._copy_seconds = float(output)
         return True
 
     def _remember(self) -> None:
@@ -485,10 +509,17 @@ class Store:
         self._run(f"INSERT INTO parcelwatch SELECT * REPLACE (? AS {name}) FROM parcelwatch", value)
         self._run(f"DELETE FROM parcelwatch WHERE {name} IS DISTINCT FROM ?", value)
 
+    def _prepare(self) -> None:
+        """Plan what nearly every commit does: for a small one, that takes longer than doing it."""
+        for table, added in self._added.items():
+            self._connection.register(f"new_{table}", added)
+            self._run(f"PREPARE add_{table} AS INSERT INTO {table} BY NAME FROM new_{table}")
+        self._run("PREPARE forget_offsets AS DELETE FROM offsets WHERE source IN (SELECT source FROM new_offsets)")
+
     def _append(self, table: str, frame: pl.DataFrame) -> None:
         if frame.height:
-            with self._registered("added", frame, once=True):
-                self._run(f"INSERT INTO {table} BY NAME SELECT * FROM added")
+            with self._added[table].being(frame):
+                self._run(f"EXECUTE add_{table}")
 
     def _write_letters(self, letters: pl.DataFrame, redriven: Sequence[int]) -> pl.DataFrame:
         """Write letters; return those that were new."""
@@ -517,11 +548,10 @@ class Store:
         changed = [(source, *offset) for source, offset in offsets.items() if self._offsets.get(source) != offset]
         if not changed:
             return
-        schema = {"source": pl.String(), "position": pl.Int64(), "checksum": pl.Int64()}
-        rows = pl.DataFrame(changed, schema=schema, orient="row")
-        with self._registered("read", rows):
-            self._run("DELETE FROM offsets WHERE source IN (SELECT source FROM read)")
-        self._append("offsets", rows)
+        rows = pl.DataFrame(changed, schema=OFFSETS, orient="row")
+        with self._added["offsets"].being(rows):
+            self._run("EXECUTE forget_offsets")
+            self._run("EXECUTE add_offsets")
 
     def _run(self, statement: str, *parameters: object) -> None:
         # An open result would block the next `register`.
@@ -531,9 +561,9 @@ class Store:
         return _polars(self._connection.sql(query).to_arrow_table())
 
     @contextmanager
-    def _registered(self, name: str, frame: pl.DataFrame, *, once: bool = False) -> Iterator[None]:
-        """Give statements `frame` by `name`. Read `once`, by one statement, it is not laid out anew first."""
-        self._connection.register(name, frame.__arrow_c_stream__() if once else frame.to_arrow())
+    def _registered(self, name: str, frame: pl.DataFrame) -> Iterator[None]:
+        """Give statements `frame` by `name`."""
+        self._connection.register(name, frame.to_arrow())
         try:
             yield
         finally:

@@ -327,3 +327,19 @@ def test_closing_ends_the_queries_that_run(tmp_path: Path) -> None:
                 one.result()
     with Store(store.path, copy_every_seconds=1000):  # nothing holds the file any more
         pass
+
+
+def test_what_duckdb_keeps_of_the_file_is_given_up_after_a_checkpoint(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = store.sql("SELECT current_setting('memory_limit')").item()
+    with serving(store, 60):
+        for number in range(20):
+            commit_scan(store, number)
+        monkeypatch.setattr("pipeline.healing._CACHE_BYTES", 10 * 2**20)
+        store._run("CREATE TABLE large AS SELECT hash(i) AS h FROM range(4_000_000) AS numbers(i)")
+        store._copy_finished(wait=True)
+        store.publish_copy()
+        cached = store.sql("SELECT sum(memory_usage_bytes) FROM duckdb_memory() WHERE tag = 'BASE_TABLE'").item()
+    assert cached <= 10 * 2**20
+    assert store.sql("SELECT current_setting('memory_limit')").item() == limit

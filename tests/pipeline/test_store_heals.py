@@ -290,6 +290,35 @@ def test_there_is_no_checkpoint_before_the_copy_of_the_last_one_is_finished(
     assert copy.read_bytes() == path.read_bytes()
 
 
+def test_a_long_log_is_checkpointed_before_the_next_copy_is_due(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Path(f"{path}.wal")
+    with Store(path, copy_every_seconds=1000) as store:
+        store._copy_finished(wait=True)
+        store._copy_seconds = 0.0
+        commit_number(store, 23)
+        assert log.exists()
+        monkeypatch.setattr("pipeline.store._LONG_LOG_BYTES", log.stat().st_size)
+        store.tend()
+        assert not log.exists()
+        commit_number(store, 24)
+        assert log.exists(), "a checkpoint before the copy of the last one is finished"
+
+
+@pytest.mark.parametrize(("short_log_bytes", "deleted", "merged"), [(0, 0, False), (0, 1, True), (10**9, 0, True)])
+def test_checkpoints_merge_what_is_small_or_thinned_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short_log_bytes: int, deleted: int, merged: bool
+) -> None:
+    monkeypatch.setattr("pipeline.store._SHORT_LOG_BYTES", short_log_bytes)
+    with Store(tmp_path / "flags.duckdb", copy_every_seconds=1000) as store:
+        for number in range(20):
+            commit_number(store, number)
+            store.purge_letters(at(10**6), deleted)
+            store._copy_finished(wait=True)
+            store.publish_copy()
+        row_groups = store.sql("SELECT count(DISTINCT row_group_id) FROM pragma_storage_info('scans')").item()
+        assert (row_groups < 20) == merged
+
+
 def test_a_writer_waits_for_the_copy_that_a_killed_one_left_running(path: Path) -> None:
     source = path.parent / "source"
     os.mkfifo(source)
