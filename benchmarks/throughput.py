@@ -26,7 +26,7 @@ import polars as pl
 from pipeline.files import open_readers
 from pipeline.simulate import ORDERS, SCANS, Simulation, write_file
 
-ORDERS_DEFAULT = 100_000
+ORDERS_DEFAULT = 300_000
 PARTITIONS = 3
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -4,7 +4,7 @@ import os
 import secrets
 import signal
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -165,32 +165,40 @@ class _End(NamedTuple):
     error: BaseException | None
 
 
+def _make(items: Iterator[Item], made: "SimpleQueue[Item | _End]", room: Semaphore, abandoned: Event) -> None:
+    """Put `items` into `made`, each when there is room for it; last, how they ended."""
+    try:
+        while room.acquire() and not abandoned.is_set():
+            made.put(next(items))
+    except StopIteration:
+        made.put(_End(None))
+    except BaseException as error:
+        # Raised again in the thread that reads.
+        made.put(_End(error))
+
+
 def ahead(
-    items: Iterator[Item], stop: Stop, *, depth: int = 2, patience_seconds: float = 1.0, asked: Event | None = None
+    items: Iterator[Item],
+    stop: Stop,
+    *,
+    depth: int = 2,
+    patience_seconds: float = 1.0,
+    asked: Event | None = None,
+    hurried: Callable[[Item], bool] = lambda _: True,
 ) -> Generator[Item]:
     """The same items, made in a thread of their own while earlier ones are used, at most `depth` of them waiting.
 
-    `asked` is set while the next item is waited for, so that who makes it can make more of it until then.
+    `asked` is set while the next item is waited for, so that who makes it can make more of it until then. After an item that is
+    not `hurried`, the next is not begun before it is waited for.
 
     Ends with `items`, or when `stop` has been asked for; then waits for the item being made, but no longer than
     `patience_seconds`: a read from standard input may take for ever. An error of `items` is raised after the items before it.
     """
     made: SimpleQueue[Item | _End] = SimpleQueue()
     room = Semaphore(depth)
-    abandoned = False
+    abandoned = Event()
     asked = asked or Event()
-
-    def work() -> None:
-        try:
-            while room.acquire() and not abandoned:
-                made.put(next(items))
-        except StopIteration:
-            made.put(_End(None))
-        except BaseException as error:
-            # Raised again in the thread that reads.
-            made.put(_End(error))
-
-    worker = Thread(target=work, name="ahead", daemon=True)
+    worker = Thread(target=_make, args=(items, made, room, abandoned), name="ahead", daemon=True)
     worker.start()
     try:
         while not stop:
@@ -204,10 +212,14 @@ def ahead(
                 if item.error is not None:
                     raise item.error
                 return
-            room.release()
+            early = hurried(item)
+            if early:
+                room.release()
             yield item
+            if not early:
+                room.release()
     finally:
-        abandoned = True
+        abandoned.set()
         room.release()
         asked.set()
         worker.join(patience_seconds)

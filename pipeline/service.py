@@ -73,7 +73,13 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         asked = Event()
         polling = polls(source, settings, asked.is_set)
         polled = ahead(polling, stop, depth=1, patience_seconds=patience_seconds, asked=asked)
-        coming = ahead(arrivals(polled, pipeline.decoder), stop, depth=1, patience_seconds=2 * patience_seconds)
+        coming = ahead(
+            arrivals(polled, pipeline.decoder),
+            stop,
+            depth=1,
+            patience_seconds=2 * patience_seconds,
+            hurried=has_backlog,
+        )
         for arrival in stack.enter_context(closing(coming)):
             service.turn(arrival)
             if arguments.until_caught_up and goal.reached(arrival.batch, pipeline.engine.clock):
@@ -113,6 +119,11 @@ def polls(source: KafkaSource, settings: Settings, wanted: Callable[[], bool]) -
     """Polls, for ever."""
     while True:
         yield source.poll(_TICK_SECONDS, settings.batch_wait_ms_max / 1000, wanted)
+
+
+def has_backlog(arrival: Arrival) -> bool:
+    """Whether at least as much again is waiting. If not, what is decoded early only gets old: meanwhile it could have grown."""
+    return sum(arrival.batch.lag.values()) > arrival.batch.records.height
 
 
 def arrivals(batches: Iterable[KafkaBatch], decoder: Decoder) -> Iterator[Arrival]:
