@@ -4,11 +4,8 @@ python -m benchmarks.throughput [--orders N] [--seed S] [--no-kafka | --no-files
 """
 
 import argparse
-import ctypes
-import gc
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -54,7 +51,6 @@ class Measured(NamedTuple):
     seconds: float
     cpu_seconds: float
     peak_mb: float
-    said: dict[str, Any]
 
 
 # ------------------------------------------------------------------------------------------- what runs in a process of its own
@@ -128,38 +124,9 @@ def kafka_in_columns(bootstrap: str, *topics: str) -> dict[str, Any]:
     return {"events": events, "seconds": seconds}
 
 
-def memory(db: str) -> dict[str, Any]:
-    """Rebuild the engine's memory from a database, and see by how much the process grows."""
-    from pipeline.engine import Engine  # noqa: PLC0415  the other parts do without
-    from pipeline.profiles import load_profiles  # noqa: PLC0415
-    from pipeline.store import Store  # noqa: PLC0415
-
-    with tempfile.TemporaryDirectory() as folder:
-        # Once with nothing in it, so that what libraries keep for themselves is not counted.
-        empty = Store(Path(folder, "empty.duckdb"))
-        Engine(empty, load_profiles())
-        empty.close()
-    store = Store(Path(db))
-    before = _resident_bytes()
-    engine = Engine(store, load_profiles())
-    size = engine.size()
-    grown = _resident_bytes() - before
-    store.close()
-    return {"events": 0, "seconds": 0.0, "bytes_per_waybill": grown / max(size["waybills"], 1), **size}
-
-
 PARTS: dict[str, Callable[..., dict[str, Any]]] = {
-    part.__name__: part
-    for part in (simulated, bare_polars, as_parquet, bare_reader, bare_kafka, kafka_in_columns, memory)
+    part.__name__: part for part in (simulated, bare_polars, as_parquet, bare_reader, bare_kafka, kafka_in_columns)
 }
-
-
-def _resident_bytes() -> int:
-    """Memory in use (Linux); what was freed is given back first."""
-    gc.collect()
-    if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
-        libc.malloc_trim(0)
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 # ------------------------------------------------------------------------------------------------------------------ the run
@@ -184,7 +151,6 @@ def measure(command: Sequence[str | Path], events: int = 0) -> Measured:
         seconds=said.get("seconds", seconds),
         cpu_seconds=usage.ru_utime + usage.ru_stime,
         peak_mb=usage.ru_maxrss * kb_or_bytes / 1e6,
-        said=said,
     )
 
 
@@ -232,8 +198,8 @@ def scratch(folder: Path | None) -> Iterator[Path]:
         shutil.rmtree(here)
 
 
-def from_files(here: Path, events: int, stream: Path) -> Path:
-    """Measure what reads the file; returns the database."""
+def from_files(here: Path, events: int, stream: Path) -> None:
+    """Measure what reads the file."""
     unit = row("polars.read_ndjson, bare", part(bare_polars, stream))
     row("lines of the file, bare", part(bare_reader, stream), unit)
     db = here / "replay.duckdb"
@@ -245,12 +211,6 @@ def from_files(here: Path, events: int, stream: Path) -> Path:
     row("parcelwatch replay, Parquet", measure(["pipeline", "replay", table, "--db", of_table], events), unit)
     print(f"{'':34} {wrong_flags(of_table, Path(f'{stream}.labels.ndjson'))}")
     of_table.unlink()
-    held = part(memory, db).said
-    print(
-        f"{'in memory after a restart':34} {held['bytes_per_waybill']:,.0f} bytes a shipment "
-        f"({held['waybills']:,} shipments, {held['scans']:,} scans, {held['orders']:,} orders)"
-    )
-    return db
 
 
 def from_kafka(here: Path, events: int, stream: Path) -> None:

@@ -70,8 +70,8 @@ _CONSUMER_DEFAULTS: Final[Mapping[str, object]] = {
     # A backlog comes in bigger pieces than the client's own 1 MiB. No more than its `fetch_max_bytes`, 50 MiB, come at once.
     "max_partition_fetch_bytes": 4 * 2**20,
     # A fetch costs as much as some hundred records, and a broker that does not wait answers each handful of them by itself.
-    "fetch_min_bytes": 2**18,
-    "fetch_max_wait_ms": 60,
+    "fetch_min_bytes": 2**19,
+    "fetch_max_wait_ms": 100,
 }
 
 #: What reading from the positions in DuckDB, and nowhere else, depends on.
