@@ -189,3 +189,13 @@ def test_other_rules_judge_everything_again(begin: Begin, tmp_path: Path) -> Non
     engine = begin(load_profiles(folder))
     assert engine.how == "kept, judged"
     assert ("no_pickup_scan", "o1") not in open_flags(engine)
+
+
+def test_a_sweep_copies_nothing_where_nothing_may_go(begin: Begin) -> None:
+    engine = begin()
+    feed(engine, *parcel(1))
+    facts = engine._facts
+    assert facts.forget_before(0) is facts
+    swept = facts.forget_before(2**62)
+    assert swept is not facts
+    assert swept.size()["scans"] < facts.size()["scans"]
