@@ -132,7 +132,7 @@ class Decoder:
         self.handed_over += len(rest) - len(foreign)
         self.silent += told.silent
         assert len(fast) + len(told.telling) + len(told.letters) + told.silent == len(records)
-        # Most batches have events of one kind: then nothing is copied.
+        # Mostly the columns have read everything: then nothing is copied.
         events = self._discreet(
             pl.concat([frame for frame in (fast, told.events) if len(frame)] or [fast], rechunk=True)
         )
