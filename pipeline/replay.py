@@ -8,7 +8,7 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,7 +19,8 @@ from zoneinfo import ZoneInfo
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from pipeline.decode import Decoded, Decoder
+from pipeline.decode import Decoded
+from pipeline.decoding import Decoding
 from pipeline.documents import open_files
 from pipeline.engine import NOTHING, Outcome
 from pipeline.files import STDIN, FileReader, FileSourceError
@@ -78,7 +79,7 @@ class Summary:
         return "".join(lines) or "no flag has changed\n"
 
 
-def beginnings(readers: Sequence[FileReader], decoder: Decoder) -> dict[str, datetime]:
+def beginnings(readers: Sequence[FileReader], decoder: Decoding) -> dict[str, datetime]:
     """Look when each file begins, by name: the `received_at` of its first record.
 
     With this a folder of hourly files is read one file after the other, and only those that overlap in time are open together.
@@ -96,7 +97,7 @@ def beginnings(readers: Sequence[FileReader], decoder: Decoder) -> dict[str, dat
 
 
 def turns(
-    readers: Sequence[FileReader], decoder: Decoder, as_of: datetime | None, begins: Mapping[str, datetime]
+    readers: Sequence[FileReader], decoder: Decoding, as_of: datetime | None, begins: Mapping[str, datetime]
 ) -> Iterator[Turn]:
     """Read `readers` to their ends, interleaved by time, as turns for the engine.
 
@@ -116,27 +117,55 @@ def turns(
     unfinished = list(readers)
     largest = _NEVER
     waiting: Turn | None = None
+    upcoming: dict[FileReader, Callable[[], _Read] | None] = {}
     while unfinished:
         reader = min(unfinished, key=latest.__getitem__)
+        begun = upcoming.pop(reader) if reader in upcoming else _begun(reader, decoder, as_of)
+        if begun is None:
+            unfinished.remove(reader)
+            continue
+        if decoder.width > 1 and not upcoming and reader.name != STDIN:
+            # Mostly its turn comes again. One batch of one file: files may be many.
+            upcoming[reader] = _begun(reader, decoder, as_of)
         try:
-            batch = reader.read()
+            read = begun()
         except FileSourceError:
             if waiting is not None:
                 yield waiting
             raise
-        if batch is None:
-            unfinished.remove(reader)
-            continue
-        decoded = decoder.decode(batch.records, as_of)
-        received_at = decoded.events["received_at"].max()
+        received_at = read.decoded.events["received_at"].max()
         if isinstance(received_at, datetime):
             latest[reader] = max(latest[reader], received_at)
             largest = max(largest, received_at)
         if waiting is not None:
             yield waiting
         clock = min(latest[one] for one in unfinished)
-        waiting = Turn(decoded, _offsets(reader.name, batch.offset, as_of), _known(min(clock, as_of or clock)))
+        waiting = Turn(read.decoded, _offsets(reader.name, read.offset, as_of), _known(min(clock, as_of or clock)))
     yield (waiting or Turn(NOTHING, {}, None))._replace(clock=as_of or _known(largest))
+
+
+class _Read(NamedTuple):
+    """A batch of a file."""
+
+    decoded: Decoded
+    offset: Offset
+
+
+def _begun(reader: FileReader, decoder: Decoding, as_of: datetime | None) -> Callable[[], _Read] | None:
+    """Read the next batch and begin to decode it; what is returned waits for that, or raises what is wrong. None at the end."""
+    try:
+        batch = reader.read()
+    except FileSourceError as error:
+        damage = error
+
+        def fail() -> _Read:
+            raise damage
+
+        return fail
+    if batch is None:
+        return None
+    decoded = decoder.begin(batch.records, as_of)
+    return lambda: _Read(decoded(), batch.offset)
 
 
 def _known(clock: datetime) -> datetime | None:

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from detectors._profiles import Profiles
-from pipeline.decode import Decoder
+from pipeline.decoding import Decoding
 from pipeline.engine import Engine
 from pipeline.formats import Formats
 from pipeline.profile_views import profile_views
@@ -40,7 +40,7 @@ class Pipeline(NamedTuple):
 
     store: Store
     engine: Engine
-    decoder: Decoder
+    decoder: Decoding
     purger: Purger
 
 
@@ -66,7 +66,7 @@ def opened(settings: Settings, formats: Formats | None = None) -> Iterator[Pipel
         Store(settings.db, copy_every_seconds=settings.copy_every_seconds, extra_views=views) as store,
         serving(store, settings.query_seconds_max),
     ):
-        decoder = Decoder(hash_key(settings, fresh=store.clock() is None and not store.offsets()), formats)
+        decoder = Decoding(hash_key(settings, fresh=store.clock() is None and not store.offsets()), formats)
         warn = None if settings.warn_hours is None else timedelta(hours=settings.warn_hours)
         retention = None if settings.retention_days is None else timedelta(days=settings.retention_days)
         engine = Engine(
@@ -77,7 +77,7 @@ def opened(settings: Settings, formats: Formats | None = None) -> Iterator[Pipel
             retention=retention,
             memory_every_seconds=settings.memory_every_seconds,
         )
-        with closing(Purger(store, engine, retention)) as purger:
+        with closing(decoder), closing(Purger(store, engine, retention)) as purger:
             yield Pipeline(store, engine, decoder, purger)
         engine.close()
 

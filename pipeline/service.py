@@ -8,7 +8,7 @@ ends the process; the next one goes on from what is committed.
 import argparse
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
@@ -16,14 +16,15 @@ from threading import Event
 from typing import Final, NamedTuple
 
 from pipeline.cli import program_version
-from pipeline.decode import Decoded, Decoder
+from pipeline.decode import Decoded
+from pipeline.decoding import Decoding
 from pipeline.engine import Engine, Outcome
 from pipeline.kafka_source import KafkaBatch, KafkaSource
 from pipeline.metrics import Health, Metrics, MetricsServer
 from pipeline.publish import Publisher
 from pipeline.replay import Summary
 from pipeline.running import Pipeline, Stop, ahead, opened
-from pipeline.store import Offset
+from pipeline.store import COMMITS_WAITING_MAX, Offset
 from schemas.settings import Settings
 
 _TICK_SECONDS: Final = 1.0
@@ -76,9 +77,9 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         coming = ahead(
             arrivals(polled, pipeline.decoder),
             stop,
-            depth=1,
+            depth=2,
             patience_seconds=2 * patience_seconds,
-            hurried=has_backlog,
+            hurried=lambda arrival: has_backlog(arrival.batch),
         )
         for arrival in stack.enter_context(closing(coming)):
             service.turn(arrival)
@@ -121,15 +122,19 @@ def polls(source: KafkaSource, settings: Settings, wanted: Callable[[], bool]) -
         yield source.poll(_TICK_SECONDS, settings.batch_wait_ms_max / 1000, wanted)
 
 
-def has_backlog(arrival: Arrival) -> bool:
+def has_backlog(batch: KafkaBatch) -> bool:
     """Whether at least as much again is waiting. If not, what is decoded early only gets old: meanwhile it could have grown."""
-    return sum(arrival.batch.lag.values()) > arrival.batch.records.height
+    return sum(batch.lag.values()) > batch.records.height
 
 
-def arrivals(batches: Iterable[KafkaBatch], decoder: Decoder) -> Iterator[Arrival]:
-    """Decode `batches`."""
+def arrivals(batches: Iterable[KafkaBatch], decoder: Decoding) -> Iterator[Arrival]:
+    """Decode `batches`: while there is a backlog, several at once."""
+    under_way: deque[tuple[KafkaBatch, Callable[[], Decoded]]] = deque()
     for batch in batches:
-        yield Arrival(batch, decoder.decode(batch.records))
+        under_way.append((batch, decoder.begin(batch.records)))
+        while under_way and (len(under_way) >= decoder.width or not has_backlog(batch)):
+            first, decoded = under_way.popleft()
+            yield Arrival(first, decoded())
 
 
 class CatchUp:
@@ -176,7 +181,8 @@ class Service:
         self._silent = 0
         self._purged: tuple[int, float] = (0, 0.0)
         self._committed_at: datetime | None = None
-        self._given: Mapping[str, Offset] = {}
+        self._given: deque[Mapping[str, Offset]] = deque()
+        """What batches have read that may not be durable yet."""
         self._judged_at = 0.0
         self._begin_summary()
 
@@ -187,9 +193,9 @@ class Service:
             outcome = self._engine.process(decoded, batch.offsets, batch.clock)
             self._judged_at = time.monotonic()
             self._committed_at = datetime.now(UTC)
-            # What the engine was given before is durable now, and this may not be yet.
-            self._source.acknowledge(self._given)
-            self._given = batch.offsets
+            self._given.append(batch.offsets)
+            if len(self._given) > COMMITS_WAITING_MAX:
+                self._source.acknowledge(self._given.popleft())
             self._publisher.publish(self._store)
             self._count(outcome)
             self._purger.step()
@@ -200,8 +206,8 @@ class Service:
     def settle(self) -> None:
         """Wait until everything judged is committed, and let the group's offsets follow."""
         self._store.settle()
-        self._source.acknowledge(self._given)
-        self._given = {}
+        while self._given:
+            self._source.acknowledge(self._given.popleft())
 
     def summarize(self) -> None:
         """Log one line about the time since the last summary."""

@@ -24,6 +24,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -46,6 +47,8 @@ __all__ = ["Commit", "Offset", "Store", "StoreError", "StoreLockedError"]
 
 _log = logging.getLogger(__name__)
 
+COMMITS_WAITING_MAX: Final = 2
+"""How many commits may be under way: while one waits for a checkpoint, another batch is judged."""
 _BATCH_ROWS: Final = 65_536
 _COPY_SHARE: Final = 10
 """When a copy took S seconds, the next checkpoint begins no sooner than this many times S after the last one."""
@@ -126,10 +129,12 @@ class Store:
         """Whether the log may hold anything."""
         self._deleted = False
         """Whether rows were deleted that the file still holds."""
+        self._was_little = True
+        """Whether the last checkpoint had little to write."""
         self._owner = get_ident()
         self._writer = ThreadPoolExecutor(1, "committing")
-        self._pending: Future[None] | None = None
-        """The commit that the writer was given last, if nobody has waited for it yet."""
+        self._pending: deque[Future[None]] = deque()
+        """The commits that the writer was given last and nobody has waited for yet."""
         if not self.path.parent.is_dir():
             raise StoreError(f"{self.path.parent}: no such folder; create it, or name another file")
         with ExitStack() as undo:
@@ -179,9 +184,13 @@ class Store:
         self.tend()
 
     def commit_soon(self, commit: Commit) -> None:
-        """Do what `commit` does in a thread of its own. Whatever is asked of the store next waits for it, and raises its errors."""
-        self.settle()
-        self._pending = self._writer.submit(self.commit, commit)
+        """Do what `commit` does in a thread of its own. Whatever is asked of the store next waits for it, and raises its errors.
+
+        Waits itself while `COMMITS_WAITING_MAX` earlier ones are not durable yet.
+        """
+        while len(self._pending) >= COMMITS_WAITING_MAX:
+            self._pending.popleft().result()
+        self._pending.append(self._writer.submit(self.commit, commit))
 
     def settle(self) -> None:
         """Wait until everything is durable that was to be committed.
@@ -189,9 +198,8 @@ class Store:
         Raises:
             duckdb.Error: It is not. The store must not be used any more.
         """
-        if self._pending is not None and get_ident() == self._owner:
-            pending, self._pending = self._pending, None
-            pending.result()
+        while self._pending and get_ident() == self._owner:
+            self._pending.popleft().result()
 
     def purge(self, subjects: pl.DataFrame, since: datetime, until: datetime) -> int:
         """Delete everything about whole subjects in one transaction, and return how many rows that were.
@@ -368,7 +376,10 @@ class Store:
         if self._copy_has_checkpoint and self._committed:
             self._copy_has_checkpoint = False
             # To merge what stays small, and what deleting has thinned out, takes several times as long as to write what is new.
-            merges = self._deleted or self._log_bytes() < _SHORT_LOG_BYTES
+            # So it waits for quiet times: a service that has caught up and is stopped has had none.
+            little = self._log_bytes() < _SHORT_LOG_BYTES
+            merges = self._deleted or (little and self._was_little)
+            self._was_little = little
             try:
                 self._run(f"SET GLOBAL max_vacuum_tasks = {merges:d}")
                 self._run("CHECKPOINT")
@@ -412,7 +423,7 @@ class Store:
         if self._lock_fd < 0:
             return
         self._writer.shutdown()  # waits; after an error nobody asks any more what became of the last commit
-        self._pending = None
+        self._pending.clear()
         self._database.close()
         self._copy_finished(wait=True)
         os.close(self._lock_fd)

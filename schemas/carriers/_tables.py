@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -121,7 +121,7 @@ class Tables:
     """
 
     def __init__(self, tables: Iterable[Table]) -> None:
-        tables = list(tables)
+        self._tables = tables = list(tables)
         self._codes: dict[str, str] = {}
         names: dict[str, str] = {}
         self._prefixes: dict[str, str] = {}
@@ -146,6 +146,10 @@ class Tables:
         )
         self.meaning = lru_cache(_TEXTS_REMEMBERED)(self._meaning)
         """What a text means, or None if no pattern knows it."""
+
+    def __reduce__(self) -> tuple[type[Self], tuple[list[Table]]]:
+        """Another process is told what the tables say, not what was made of it here."""
+        return type(self), (self._tables,)
 
     def carrier(self, code: str) -> str:
         """The one spelling of a carrier's code: aliases as the tables say, all others in lower case."""

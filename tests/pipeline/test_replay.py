@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.decode import Decoder
+from pipeline.decoding import Decoding
 from pipeline.files import FileSourceError, open_readers
 from pipeline.replay import Turn, beginnings, offset_key, turns
 from tests.pipeline.commandline import (
@@ -28,7 +28,7 @@ from tests.pipeline.commandline import (
     write,
 )
 
-DECODER = Decoder(b"a key for tests, long enough")
+DECODER = Decoding(b"a key for tests, long enough")
 
 
 def turns_of(paths: Sequence[Path], *, as_of: datetime | None = None, batch_records_max: int = 3) -> list[Turn]:

@@ -1,0 +1,206 @@
+"""The decoding process: it tells what a decoder here tells, and nothing is lost when it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from pipeline.decode import Decoded, Decoder
+from pipeline.decoding import Decoding
+from pipeline.files import open_readers
+from pipeline.formats import Formats
+from pipeline.simulate import START, Simulation, write_file
+from schemas.carriers import load_tables
+from schemas.frames import RECORDS
+
+KEY = b"a key for tests"
+READY_SECONDS_MAX = 60
+LETTER = pl.DataFrame({"value": [b"no event"], "source": "t/0", "position": [7], "recorded_at": None}, RECORDS)
+
+
+def until_true(condition: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + READY_SECONDS_MAX
+    while not condition():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def stream(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("decoding") / "stream.ndjson"
+    write_file(path, Simulation(300, 5, invalid_share=0.01))
+    return path
+
+
+@pytest.fixture
+def decoding() -> Iterator[Decoding]:
+    with closing(Decoding(KEY, records_min=1)) as decoding:
+        until_ready(decoding)
+        yield decoding
+
+
+def until_ready(decoding: Decoding) -> None:
+    def decodes_beside() -> bool:
+        decoding.decode(LETTER)
+        return decoding.beside > 0
+
+    until_true(decodes_beside)
+
+
+def both_decode(decoding: Decoding) -> bool:
+    told_before = decoding.beside
+    for told in [decoding.begin(LETTER), decoding.begin(LETTER)]:
+        told()
+    return decoding.beside == told_before + 2
+
+
+def assert_same(told: Decoded, wanted: Decoded) -> None:
+    """Of each record the same, in whatever order."""
+    for each, other in ((told.events, wanted.events), (told.letters, wanted.letters)):
+        assert each.schema == other.schema
+    in_order = [each.events.with_columns(each.rows.alias("row")).sort("row") for each in (told, wanted)]
+    assert_frame_equal(*in_order)
+    assert_frame_equal(told.letters.sort("position"), wanted.letters.sort("position"))
+    assert_frame_equal(told.records, wanted.records)
+
+
+def processes_of(pid: int) -> list[int]:
+    """The processes that `pid` has started to decode."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            status, command = (folder / "status").read_text(), (folder / "cmdline").read_text()
+        except OSError:
+            continue
+        if f"PPid:\t{pid}\n" in status and "pipeline.decoding" in command:
+            found.append(int(folder.name))
+    return found
+
+
+def test_it_tells_what_a_decoder_here_tells(decoding: Decoding, stream: Path) -> None:
+    here = Decoder(KEY)
+    [reader] = open_readers([stream], 1000)
+    batches = [batch.records for batch in iter(reader.read, None)]
+    # Batch sizes go up and down, so that what was written before is longer, and shorter.
+    batches += [batches[0][:3], pl.concat(batches), LETTER, batches[1].slice(17, 500)]
+    told_before = decoding.beside
+    for records in batches:
+        for until in (None, START + timedelta(days=3)):
+            assert_same(decoding.decode(records, until), here.decode(records, until))
+    assert decoding.beside - told_before == 2 * len(batches)
+    assert decoding.decode(pl.concat(batches)).letters.height > 10
+
+
+def test_tables_of_events_too(decoding: Decoding, stream: Path, tmp_path: Path) -> None:
+    lines = [json.loads(line) for line in stream.read_bytes().splitlines()[:400] if line.endswith(b"}")]
+    table = tmp_path / "stream.parquet"
+    pl.DataFrame([line for line in lines if line.get("type") == "scan"], infer_schema_length=None).write_parquet(table)
+    [reader] = open_readers([table])
+    batch = reader.read()
+    assert batch is not None
+    told, wanted = decoding.decode(batch.records), Decoder(KEY).decode(batch.records)
+    assert told.events.height > 100
+    assert_same(told, wanted)
+
+
+def test_it_reads_formats_by_the_tables_of_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text('[[pattern]]\nmatch = "暗号"\nstatus = "delivered"\n')
+    formats = Formats({"pushes": "kuaidi100"}, tables=load_tables(tmp_path))
+    traces = [{"time": "2026-03-01 18:30:00", "context": "暗号"}]
+    pushes = [{"lastResult": {"nu": "YT1", "com": "yuantong", "data": data}} for data in (traces, [])]
+    values = [json.dumps(push).encode() for push in pushes]
+    at = datetime(2026, 3, 4, tzinfo=UTC)
+    records = pl.DataFrame({"value": values, "source": "pushes/0", "position": [0, 1], "recorded_at": at}, RECORDS)
+    with closing(Decoding(KEY, formats, records_min=1)) as decoding:
+        until_ready(decoding)
+        silent = decoding.silent
+        told = decoding.decode(records)
+    assert told.events["status"].to_list() == ["delivered"]
+    assert decoding.silent - silent == 1
+
+
+def test_several_are_under_way_at_once(stream: Path) -> None:
+    [reader] = open_readers([stream], 1000)
+    batches = [batch.records for batch in iter(reader.read, None)]
+    with closing(Decoding(KEY, processes=2, records_min=1)) as decoding:
+        until_true(
+            lambda: [each() and decoding.beside for each in [decoding.begin(LETTER), decoding.begin(LETTER)]][1] > 1
+        )
+        told_before = decoding.beside
+        under_way = [decoding.begin(records) for records in batches]  # more than there are processes
+        told = [each() for each in reversed(under_way)][::-1]
+        assert decoding.beside - told_before == 2
+    here = Decoder(KEY)
+    for each, records in zip(told, batches, strict=True):
+        assert_same(each, here.decode(records))
+
+
+def test_small_batches_are_decoded_here(stream: Path) -> None:
+    [reader] = open_readers([stream], 100)
+    batch = reader.read()
+    assert batch is not None
+    with closing(Decoding(KEY, records_min=101)) as decoding:
+        for _ in range(3):
+            decoding.decode(batch.records)
+        assert processes_of(os.getpid()) == []
+    assert decoding.beside == 0
+
+
+def test_what_it_told_stays_when_more_is_told_and_after_it_has_ended(stream: Path) -> None:
+    [reader] = open_readers([stream], 1000)
+    batches = [batch.records for batch in iter(reader.read, None)]
+    with closing(Decoding(KEY, records_min=1)) as decoding:
+        until_ready(decoding)
+        told = [decoding.decode(records) for records in batches]
+    here = Decoder(KEY)
+    for each, records in zip(told, batches, strict=True):
+        assert_same(each, here.decode(records))
+
+
+def test_if_it_is_killed_decoding_goes_on(stream: Path, caplog: pytest.LogCaptureFixture) -> None:
+    [reader] = open_readers([stream], 1000)
+    batch = reader.read()
+    assert batch is not None
+    with closing(Decoding(KEY, processes=1, records_min=1)) as decoding:
+        until_ready(decoding)
+        [pid] = processes_of(os.getpid())
+        os.kill(pid, signal.SIGKILL)
+        told = [decoding.decode(batch.records) for _ in range(3)]
+    assert decoding.beside == 1
+    assert [each.events.height for each in told] == [Decoder(KEY).decode(batch.records).events.height] * 3
+    assert caplog.text.count("a decoding process has ended") == 1
+
+
+def test_it_ends_with_who_has_started_it() -> None:
+    script = (
+        "import time\n"
+        "from pipeline.decoding import Decoding\n"
+        "from tests.pipeline.test_decoding import LETTER\n"
+        "decoding = Decoding(b'key', processes=1, records_min=1)\n"
+        "while not decoding.beside:\n"
+        "    decoding.decode(LETTER)\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "ready\n"
+        [pid] = processes_of(parent.pid)
+        os.kill(
+            pid, signal.SIGINT
+        )  # Ctrl-C, or a manager that ends all processes of a service: it has to finish its work
+        os.kill(pid, signal.SIGTERM)
+        time.sleep(0.1)
+        assert processes_of(parent.pid) == [pid]
+        parent.kill()
+    until_true(lambda: not Path(f"/proc/{pid}").exists() or "State:\tZ" in Path(f"/proc/{pid}/status").read_text())
