@@ -133,9 +133,7 @@ def test_several_are_under_way_at_once(stream: Path) -> None:
     [reader] = open_readers([stream], 1000)
     batches = [batch.records for batch in iter(reader.read, None)]
     with closing(Decoding(KEY, processes=2, records_min=1)) as decoding:
-        until_true(
-            lambda: [each() and decoding.beside for each in [decoding.begin(LETTER), decoding.begin(LETTER)]][1] > 1
-        )
+        until_true(lambda: both_decode(decoding))
         told_before = decoding.beside
         under_way = [decoding.begin(records) for records in batches]  # more than there are processes
         told = [each() for each in reversed(under_way)][::-1]
