@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline import purging
-from pipeline.decode import Decoder
-from pipeline.engine import NOTHING, Engine
+from pipeline.decoding import Decoding
+from pipeline.engine import Engine
 from pipeline.files import open_readers
 from pipeline.profiles import load_profiles
 from pipeline.purging import Purger
 from pipeline.simulate import Simulation, write_file
 from pipeline.store import Store
+from pipeline.told import NOTHING
 
 ORDERS_DEFAULT = 30_000
 DAYS_DEFAULT = 100
@@ -74,15 +75,18 @@ def streamed(stream: Path, db: Path, retention: timedelta | None, batch_records:
     checkpoints: list[Spent] = []
     events, started, first = 0, time.process_time(), None
     with Store(db, copy_every_seconds=86_400) as store:
-        engine, decoder = Engine(store, load_profiles(), LATENESS, retention=retention), Decoder(b"benchmark")
+        engine, decoder = (
+            Engine(store, load_profiles(), LATENESS, retention=retention),
+            Decoding(b"benchmark", processes=0),
+        )
         with closing(Purger(store, engine, retention)) as purger:
             [reader] = open_readers([stream], batch_records)
             for batch in iter(reader.read, None):
-                decoded = decoder.decode(batch.records)
-                latest = decoded.events["received_at"].max()
-                assert isinstance(latest, datetime)
-                events += len(decoded.events)
-                engine.process(decoded, {reader.name: batch.offset}, latest)
+                told = decoder.decode(batch.records)
+                latest = told.latest()
+                assert latest is not None, "every batch has events"
+                events += told.events
+                engine.process(told, {reader.name: batch.offset}, latest)
                 with timed(stalls):
                     purger.step()
                 first = first or latest

@@ -21,10 +21,11 @@ from typing import Any
 import polars as pl
 
 from pipeline.decode import Decoded
-from pipeline.engine import NOTHING, Engine
+from pipeline.engine import Engine
 from pipeline.profiles import load_profiles
 from pipeline.store import Store
-from schemas.frames import EVENTS, LETTERS, TIME
+from pipeline.told import NOTHING, told
+from schemas.frames import EVENTS, LETTERS, RECORDS, TIME
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPMENTS_DEFAULT = 10_000_000
@@ -103,7 +104,8 @@ def fill(db: str, shipments: str) -> dict[str, Any]:
     events, busy, longest, total = 0, 0.0, 0.0, 0
     for paid, batch in batches(int(shipments)):
         began = time.perf_counter()
-        engine.process(Decoded(batch, LETTERS.to_frame()), {}, batch["received_at"].max())  # type: ignore[arg-type]
+        facts = told(Decoded(batch, LETTERS.to_frame(), RECORDS.to_frame(), pl.int_range(len(batch), eager=True)))
+        engine.process(facts, {}, facts.latest())
         seconds = time.perf_counter() - began
         events, busy, longest, total = events + len(batch), busy + seconds, max(longest, seconds), total + len(batch)
         if marks and paid >= marks[0]:

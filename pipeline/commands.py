@@ -48,9 +48,9 @@ def redrive(arguments: argparse.Namespace, settings: Settings) -> int:
             last = letters["id"][-1]
             tried += len(letters)
             records = letters.select("source", "position", "recorded_at", value="raw").select(RECORDS.names())
-            decoded = decoder.decode(records)
-            revived = letters.join(decoded.letters, on=["source", "position", "raw"], how="anti")
-            summary.add(engine.process(decoded, {}, None, redriven=revived["id"].to_list()))
+            told = decoder.decode(records)
+            revived = letters.join(told.letters, on=["source", "position", "raw"], how="anti")
+            summary.add(engine.process(told, {}, None, redriven=revived["id"].to_list()))
     sys.stdout.write(
         f"{tried:,} dead letters tried: {summary.events:,} are events now, {summary.letters:,} are dead still\n"
         f"{summary.changed()}"

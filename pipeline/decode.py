@@ -20,7 +20,7 @@ from pipeline.shapes import Shapes
 from pipeline.tables import GIVEN, vouched, with_values
 from places.regions import region_code
 from schemas.events import Event, ExemptionGranted, RejectedError
-from schemas.frames import EVENTS, LETTERS, RECORDS
+from schemas.frames import EVENTS, LETTERS
 
 _VOUCHED_BYTES_MAX: Final = 65_536
 _TEXTS: Final = ("detail", "place_text", "facility")
@@ -95,8 +95,8 @@ class Decoded(NamedTuple):
 
     events: pl.DataFrame
     letters: pl.DataFrame
-    records: pl.DataFrame = RECORDS.to_frame()
-    rows: pl.Series = pl.Series(dtype=_ROW)
+    records: pl.DataFrame
+    rows: pl.Series
 
 
 class Decoder:

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
@@ -24,14 +24,19 @@ from typing import Any, Final, NamedTuple, cast
 import polars as pl
 import pyarrow as pa
 
-from pipeline.decode import Decoded, Decoder
+from pipeline.decode import Decoder
 from pipeline.formats import OUR_OWN, Formats
-from schemas.frames import EVENTS
+from pipeline.told import Told, told
+from schemas.frames import FACTS
 
-PROCESSES: Final = 2 if (os.cpu_count() or 1) > 1 else 0
-"""With two, judging is the longer work."""
+PROCESSES: Final = min(2, (os.cpu_count() or 1) - 1)
+"""When two decode, judging is the longer work."""
 _RECORDS_MIN: Final = 20_000
 _END_SECONDS_MAX: Final = 5.0
+_ROW: Final = "row"
+_LETTERS: Final = "letters"
+_ALIGNMENT: Final = 64
+"""Where Arrow's buffers begin, bytes."""
 
 _log = logging.getLogger(__name__)
 
@@ -68,11 +73,11 @@ class Decoding:
         self._records_min = records_min
         self._asides: list[_Aside] = []
 
-    def decode(self, records: pl.DataFrame, until: datetime | None = None) -> Decoded:
+    def decode(self, records: pl.DataFrame, until: datetime | None = None) -> Told:
         """Read a batch, see `Decoder.decode`."""
         return self.begin(records, until)()
 
-    def begin(self, records: pl.DataFrame, until: datetime | None = None) -> Callable[[], Decoded]:
+    def begin(self, records: pl.DataFrame, until: datetime | None = None) -> Callable[[], Told]:
         """Begin to read a batch, and return what waits for the result."""
         if records.height >= self._records_min:
             self.expect(records.height)
@@ -91,32 +96,33 @@ class Decoding:
         for aside in self._asides:
             aside.close()
 
-    def _decoded_here(self, records: pl.DataFrame, until: datetime | None) -> Decoded:
+    def _decoded_here(self, records: pl.DataFrame, until: datetime | None) -> Told:
         decoded = self._decoder.decode(records, until)
         self.silent += self._decoder.silent
         self._decoder.silent = 0
-        return decoded
+        return told(decoded)
 
-    def _decoded_beside(self, aside: "_Aside", records: pl.DataFrame, until: datetime | None) -> Decoded:
-        told = aside.told()
-        if told is None:  # killed, or broken by what it was given: then that comes to light here
+    def _decoded_beside(self, aside: "_Aside", records: pl.DataFrame, until: datetime | None) -> Told:
+        answer = aside.answer()
+        if answer is None:  # killed, or broken by what it was given: then that comes to light here
             return self._decoded_here(records, until)
         self.beside += 1
-        self.silent += told.silent
-        return Decoded(_completed(told.events), told.letters, records, told.events["row"])
+        self.silent += answer.silent
+        facts = {table: answer.frames[table] for table in FACTS if table in answer.frames}
+        rows = {table: frame[_ROW] for table, frame in facts.items()}
+        facts = {table: _completed(frame, FACTS[table]) for table, frame in facts.items()}
+        return Told(facts, answer.frames[_LETTERS], records, rows)
 
 
-class _Told(NamedTuple):
-    """What a batch told.
+class _Answer(NamedTuple):
+    """What the other process tells of a batch.
 
     Attributes:
-        events: `EVENTS`, but columns that are null throughout; and `row`, of which record.
-        letters: `LETTERS`.
+        frames: Its facts by table, with the `_ROW` that told each, but without columns that are null throughout; and `_LETTERS`.
         silent: How many records tell nothing.
     """
 
-    events: pl.DataFrame
-    letters: pl.DataFrame
+    frames: Mapping[str, pl.DataFrame]
     silent: int
 
 
@@ -160,12 +166,12 @@ class _Aside:
             return True
         return False
 
-    def told(self) -> _Told | None:
+    def answer(self) -> _Answer | None:
         """Wait for what it makes of its batch; None if it has ended."""
         with self._watched():
-            told = _Told(_receive(self._connection), _receive(self._connection), self._connection.recv())
+            answer = _Answer(_receive(self._connection), self._connection.recv())
             self._idle = True
-            return told
+            return answer
         return None
 
     @contextmanager
@@ -228,26 +234,32 @@ def _stream(table: pa.Table, sink: pa.NativeFile) -> None:
         stream.write_table(table)
 
 
-def _read(mapped: mmap.mmap | bytes) -> pl.DataFrame:
-    table = pa.ipc.open_stream(pa.py_buffer(mapped)).read_all()
+def _read(data: mmap.mmap | bytes | pa.Buffer) -> pl.DataFrame:
+    table = pa.ipc.open_stream(data if isinstance(data, pa.Buffer) else pa.py_buffer(data)).read_all()
     return cast("pl.DataFrame", pl.from_arrow(table, rechunk=False))
 
 
-def _send(connection: Connection, frame: pl.DataFrame) -> None:
-    """Send a frame in memory of its own."""
+def _send(connection: Connection, frames: Mapping[str, pl.DataFrame]) -> None:
+    """Send frames in memory of their own."""
+    places = {}
     with os.fdopen(_memory(), "wb") as file:
-        frame.write_ipc_stream(file, compat_level=pl.CompatLevel.newest())
+        for name, frame in frames.items():
+            places[name] = file.seek(-(-file.tell() // _ALIGNMENT) * _ALIGNMENT)
+            frame.write_ipc_stream(file, compat_level=pl.CompatLevel.newest())
         file.flush()
+        connection.send(places)
         send_handle(connection, file.fileno(), None)
 
 
-def _receive(connection: Connection) -> pl.DataFrame:
+def _receive(connection: Connection) -> dict[str, pl.DataFrame]:
+    places = connection.recv()
     descriptor = recv_handle(connection)
     try:
         # Unmapped, and given back, when nobody holds any of its columns any more.
-        return _read(mmap.mmap(descriptor, os.fstat(descriptor).st_size, prot=mmap.PROT_READ))
+        mapped = pa.py_buffer(mmap.mmap(descriptor, os.fstat(descriptor).st_size, prot=mmap.PROT_READ))
     finally:
         os.close(descriptor)
+    return {name: _read(mapped.slice(place)) for name, place in places.items()}
 
 
 def _memory() -> int:
@@ -257,10 +269,10 @@ def _memory() -> int:
         return os.dup(file.fileno())
 
 
-def _completed(events: pl.DataFrame) -> pl.DataFrame:
-    """Make `EVENTS` of what a process told."""
-    absent = [pl.lit(None, dtype).alias(name) for name, dtype in EVENTS.items() if name not in events.columns]
-    return events.with_columns(absent).select(EVENTS.names())
+def _completed(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
+    """Put back the columns that were null throughout, and leave out what is none."""
+    absent = [pl.lit(None, dtype).alias(name) for name, dtype in schema.items() if name not in frame.columns]
+    return frame.with_columns(absent).select(schema.names())
 
 
 # --------------------------------------------------------------------------------------------------------- the other process
@@ -272,14 +284,18 @@ def _serve(connection: Connection, arena: _Arena) -> None:
     connection.send("ready")
     while True:
         size, until = connection.recv()
-        decoded = decoder.decode(arena.read(size), until)
-        events = decoded.events.select(
-            name for name in EVENTS if decoded.events[name].null_count() < decoded.events.height
-        )
-        _send(connection, events.with_columns(decoded.rows.alias("row")))
-        _send(connection, decoded.letters)
+        answer = told(decoder.decode(arena.read(size), until))
+        frames = {
+            table: _without_nulls(facts).with_columns(answer.rows[table].alias(_ROW))
+            for table, facts in answer.facts.items()
+        }
+        _send(connection, {**frames, _LETTERS: answer.letters})
         connection.send(decoder.silent)
         decoder.silent = 0
+
+
+def _without_nulls(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.select(column for column in frame if column.null_count() < frame.height)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ import polars as pl
 from detectors._profiles import Profiles
 from pipeline.arrays import NONE, Bools, Ints, distinct, taken
 from pipeline.condense import condense
-from pipeline.decode import Decoded
 from pipeline.facts import Facts, Touched
 from pipeline.judge import PICKUP_RULES, Flags, Judge
 from pipeline.memory import Held, Kept, MemoryFile
@@ -29,13 +28,13 @@ from pipeline.packing import (
     Times,
     evidence_digest,
     since_epoch,
-    split,
     time_column,
     to_micros,
 )
 from pipeline.store import Commit, Offset, Store
 from pipeline.tables import with_values
-from schemas.frames import EVENTS, FACTS, FLAG_LOG, LETTERS
+from pipeline.told import NOTHING, Told
+from schemas.frames import FACTS, FLAG_LOG, LETTERS
 
 _TOO_OLD: Final = (
     "occurred_at: longer ago than the {days} days of retention_days, and the order is not known: it was purged, or this is all "
@@ -68,9 +67,6 @@ _ORDERS_JUDGED_MAX: Final = 50_000
 """More orders than this fall due in parts, each with its own commit."""
 
 _NOTHING: Final = Touched(*[np.empty(0, np.int32)] * len(Touched._fields))
-
-NOTHING: Final = Decoded(EVENTS.to_frame(), LETTERS.to_frame())
-"""A batch in which only time passes."""
 
 
 class _Standing(NamedTuple):
@@ -134,37 +130,36 @@ class Engine:
 
     def process(
         self,
-        decoded: Decoded,
+        told: Told,
         offsets: Mapping[str, Offset],
         clock: datetime | None,
         redriven: Sequence[int] = (),
     ) -> Outcome:
-        """Absorb events, judge what they touch and what has fallen due at `clock`, and commit everything in one transaction.
+        """Absorb facts, judge what they touch and what has fallen due at `clock`, and commit everything in one transaction.
 
         It is durable when the store next answers, or settles; what goes wrong then is raised there, or by the next batch.
 
         `clock` None, or earlier than the clock, leaves the clock where it is. `redriven` are the ids of dead letters that these
-        events were.
+        facts were.
         """
         started = perf_counter()
-        decoded = self._without_the_forgotten(decoded)
+        told = self._without_the_forgotten(told)
         if clock is not None and (self.clock is None or clock > self.clock):
             self.clock = clock
-        heard_at = self._now(decoded.events)
-        facts = split(decoded.events)
-        self._bring_back(facts, heard_at)
-        new, touched = self._facts.add(facts, heard_at)
+        heard_at = self._now(told)
+        self._bring_back(told.facts, heard_at)
+        new, touched = self._facts.add(told.facts, heard_at)
         due = self._orders_due()
         orders = distinct(np.append(self._facts.orders_to_judge(touched), due[:_ORDERS_JUDGED_MAX]))
         changes = self._rejudge(orders, heard_at)
         # While this is written, the next batch can be judged: that needs memory alone.
-        self._store.commit_soon(Commit(new, changes, decoded.letters, offsets, self.clock, redriven=redriven))
+        self._store.commit_soon(Commit(new, changes, told.letters, offsets, self.clock, redriven=redriven))
         changes = pl.concat([changes, *self._judge_in_parts(due[_ORDERS_JUDGED_MAX:], heard_at)])
         self._forget()
         if self._memory is not None:
             self._memory.tend(self._held())
         new_count = sum(len(frame) for frame in new.values())
-        return Outcome(len(decoded.events), new_count, len(decoded.letters), changes, perf_counter() - started)
+        return Outcome(told.events, new_count, len(told.letters), changes, perf_counter() - started)
 
     def purge(self, subjects: pl.DataFrame, since: datetime, until: datetime) -> int:
         """Delete subjects that nothing keeps any more (`Store.purge`), but those in memory, and return how many rows those had.
@@ -330,26 +325,34 @@ class Engine:
     def _held(self) -> Held:
         return Held(self._facts, self._judged_by, self._rows_to_sweep_at, self.sweeps)
 
-    def _without_the_forgotten(self, decoded: Decoded) -> Decoded:
+    def _without_the_forgotten(self, told: Told) -> Told:
         """Make dead letters of what happened before the retention to orders that are neither known nor in this batch.
 
         The clock is the one before this batch. Scans stay: without an order they are no violation, and with one its history.
         """
         if self._retention is None or self.clock is None:
-            return decoded
-        events = decoded.events
+            return told
         happened = pl.min_horizontal("occurred_at", "received_at")  # what was known in advance is as old as its receipt
-        old = events.select((happened < self.clock - self._retention) & pl.col("order_id").is_not_null()).to_series()
-        if not old.any():
-            return decoded
-        ids = self._facts.orders.find(events.select(pl.col("order_id").fill_null("")))
-        forgotten = old & pl.Series(ids == NONE) & ~events["order_id"].is_in(events["order_id"].filter(~old).implode())
-        letters = with_values(decoded.records[decoded.rows.filter(forgotten).unique().sort()]).select(
+        since = self.clock - self._retention
+        of_orders = {table: frame for table, frame in told.facts.items() if "order_id" in frame.columns}
+        old = {table: frame.select(happened < since).to_series() for table, frame in of_orders.items()}
+        if not any(each.any() for each in old.values()):
+            return told
+        recent = pl.concat([frame["order_id"].filter(~old[table]) for table, frame in of_orders.items()]).implode()
+        forgotten = {
+            table: old[table] & pl.Series(self._facts.orders.find(frame) == NONE) & ~frame["order_id"].is_in(recent)
+            for table, frame in of_orders.items()
+        }
+        rows = pl.concat([told.rows[table].filter(each) for table, each in forgotten.items()]).unique().sort()
+        letters = with_values(told.records[rows]).select(
             "source", "position", "recorded_at",
             raw=pl.col("value").fill_null(b""), error=pl.lit(_TOO_OLD.format(days=self._retention.days)),
         )  # fmt: skip
-        letters = pl.concat([decoded.letters, letters.select(LETTERS.names())])
-        return Decoded(events.filter(~forgotten), letters)
+        kept = {table: frame.filter(~forgotten[table]) for table, frame in of_orders.items()}
+        return told._replace(
+            facts={table: kept.get(table, frame) for table, frame in told.facts.items()},
+            letters=pl.concat([told.letters, letters.select(LETTERS.names())]),
+        )
 
     def _restore(self) -> None:
         kept = None if self._memory is None else self._memory.load()
@@ -385,18 +388,19 @@ class Engine:
             return
         every = Touched(*(np.unique(np.concatenate(ids)) for ids in zip(_NOTHING, *touched, strict=True)))
         orders = np.union1d(self._facts.orders_to_judge(every), self._orders_due())
-        for _ in self._judge_in_parts(orders, self._now(EVENTS.to_frame())):
+        for _ in self._judge_in_parts(orders, self._now(NOTHING)):
             pass
 
     def _judge_all(self) -> None:
         """Judge every order again: deadlines that passed between the last two commits, profiles that have changed since."""
         every_order = np.arange(len(self._facts.orders), dtype=np.int32)
-        for _ in self._judge_in_parts(every_order, self._now(EVENTS.to_frame())):
+        for _ in self._judge_in_parts(every_order, self._now(NOTHING)):
             pass
 
-    def _now(self, events: pl.DataFrame) -> int:
-        """Return when this is happening: the clock, or where it is unknown the latest moment that any event tells of."""
-        return since_epoch(self.clock) if self.clock is not None else _latest(events["received_at"])
+    def _now(self, told: Told) -> int:
+        """Return when this is happening: the clock, or where it is unknown the latest moment that any fact tells of."""
+        now = self.clock or told.latest()
+        return 0 if now is None else since_epoch(now)
 
 
 def _status(flags: Flags, was_violated: Bools) -> npt.NDArray[np.uint8]:

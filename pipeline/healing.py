@@ -129,6 +129,14 @@ def open_database(path: Path, ddl: str) -> Opened:
     return Opened(_open(path), None)
 
 
+def wait_for_orphaned_copy(copy_path: Path) -> None:
+    """Wait until the copy that a killed writer left running is finished: our first checkpoint must not come between."""
+    tmp = Path(f"{copy_path}.tmp")
+    with suppress(FileNotFoundError), tmp.open("rb") as file:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX)
+        tmp.unlink(missing_ok=True)
+
+
 def drop_cache(connection: duckdb.DuckDBPyConnection) -> None:
     """Have DuckDB give up what it keeps of the file in memory: it does so only at its limit, or when that comes down."""
     ((cached, used),) = connection.execute(_USED).fetchall()

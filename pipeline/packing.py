@@ -9,9 +9,9 @@ import polars as pl
 import pyarrow as pa
 
 from detectors import RULES
-from pipeline.arrays import Ints, column, distinct, hash_of
+from pipeline.arrays import Ints, column, hash_of
 from schemas.events import AftersaleAnswer, AftersaleKind
-from schemas.frames import EVENTS, FACTS
+from schemas.frames import EVENTS
 
 # Times are µs since 1970; where a column has `seconds` they are whole ones, rounded down: who is due too early is judged once more
 # in vain. A digest of 32 bits is compared within one owner and moment only.
@@ -91,34 +91,6 @@ FLAGS: Final = {
 _SECOND: Final = 1_000_000
 SECONDS_NEVER: Final = np.iinfo(np.uint32).max
 """`NEVER`, in seconds."""
-
-
-_TABLE_OF: Final = {
-    **dict.fromkeys((*KINDS, "exemption_granted"), "order_facts"),
-    **dict.fromkeys(("waybill_uploaded", "resend_shipped"), "uploads"),
-    "scan": "scans",
-    "waybill_replaced": "replacements",
-    **dict.fromkeys(CASE_KINDS, "aftersale_facts"),
-}
-"""Where an event's fact goes, by type; exemptions of many orders have a table of their own."""
-
-
-_TABLES: Final = tuple(FACTS)
-_NTH_TABLE: Final = np.array([_TABLES.index(name) for name in _TABLE_OF.values()])
-_EXEMPTING: Final = list(_TABLE_OF).index("exemption_granted")
-
-
-def split(events: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """Return `EVENTS` rows as facts, by table of `FACTS`; only tables that have any."""
-    kind = code(events["type"], tuple(_TABLE_OF))
-    table = _NTH_TABLE[kind]
-    exempting = np.flatnonzero(kind == _EXEMPTING)
-    if exempting.size:
-        of_many = events["order_id"][exempting].is_null().to_numpy()
-        table[exempting[of_many]] = _TABLES.index("exemptions")
-    return {
-        _TABLES[nth]: events[FACTS[_TABLES[nth]].names()].filter(pl.Series(table == nth)) for nth in distinct(table)
-    }
 
 
 def evidence_digest(evidence: pl.Series) -> npt.NDArray[np.uint64]:

@@ -19,14 +19,14 @@ from zoneinfo import ZoneInfo
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from pipeline.decode import Decoded
 from pipeline.decoding import Decoding
 from pipeline.documents import open_files
-from pipeline.engine import NOTHING, Outcome
+from pipeline.engine import Outcome
 from pipeline.files import STDIN, FileReader, FileSourceError
 from pipeline.formats import Formats
 from pipeline.running import Pipeline, Stop, ahead, opened
 from pipeline.store import Offset
+from pipeline.told import NOTHING, Told
 from schemas.settings import Settings
 
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
@@ -39,7 +39,7 @@ class ReplayError(RuntimeError):
 class Turn(NamedTuple):
     """One batch of one file, ready to be judged."""
 
-    decoded: Decoded
+    told: Told
     offsets: Mapping[str, Offset]
     clock: datetime | None
     """How far the clock may go once this batch is absorbed."""
@@ -91,8 +91,8 @@ def beginnings(readers: Sequence[FileReader], decoder: Decoding) -> dict[str, da
     for name in (reader.name for reader in readers if reader.name != STDIN):
         with closing(open_files([name], 1)[0]) as reader:
             batch = reader.read()
-        if batch is not None and len(events := decoder.decode(batch.records).events):
-            found[name] = events["received_at"][0]
+        if batch is not None and (received_at := decoder.decode(batch.records).latest()):
+            found[name] = received_at
     return found
 
 
@@ -133,21 +133,20 @@ def turns(
             if waiting is not None:
                 yield waiting
             raise
-        received_at = read.decoded.events["received_at"].max()
-        if isinstance(received_at, datetime):
+        if received_at := read.told.latest():
             latest[reader] = max(latest[reader], received_at)
             largest = max(largest, received_at)
         if waiting is not None:
             yield waiting
         clock = min(latest[one] for one in unfinished)
-        waiting = Turn(read.decoded, _offsets(reader.name, read.offset, as_of), _known(min(clock, as_of or clock)))
+        waiting = Turn(read.told, _offsets(reader.name, read.offset, as_of), _known(min(clock, as_of or clock)))
     yield (waiting or Turn(NOTHING, {}, None))._replace(clock=as_of or _known(largest))
 
 
 class _Read(NamedTuple):
     """A batch of a file."""
 
-    decoded: Decoded
+    told: Told
     offset: Offset
 
 
@@ -164,8 +163,8 @@ def _begun(reader: FileReader, decoder: Decoding, as_of: datetime | None) -> Cal
         return fail
     if batch is None:
         return None
-    decoded = decoder.begin(batch.records, as_of)
-    return lambda: _Read(decoded(), batch.offset)
+    told = decoder.begin(batch.records, as_of)
+    return lambda: _Read(told(), batch.offset)
 
 
 def _known(clock: datetime) -> datetime | None:
@@ -205,7 +204,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         with _progress() as progress, closing(ahead(turns(readers, pipeline.decoder, as_of, begins), stop)) as upcoming:
             task = progress.add_task("", total=_total_bytes(readers), speed="")
             for turn in upcoming:
-                summary.add(pipeline.engine.process(turn.decoded, turn.offsets, turn.clock))
+                summary.add(pipeline.engine.process(turn.told, turn.offsets, turn.clock))
                 pipeline.purger.step()
                 speed = f"{summary.events / (time.monotonic() - started):,.0f} events/s"
                 progress.update(task, completed=sum(reader.bytes_read for reader in readers), speed=speed)

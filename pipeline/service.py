@@ -16,7 +16,6 @@ from threading import Event
 from typing import Final, NamedTuple
 
 from pipeline.cli import program_version
-from pipeline.decode import Decoded
 from pipeline.decoding import Decoding
 from pipeline.engine import Engine, Outcome
 from pipeline.kafka_source import KafkaBatch, KafkaSource
@@ -25,6 +24,7 @@ from pipeline.publish import Publisher
 from pipeline.replay import Summary
 from pipeline.running import Pipeline, Stop, ahead, opened
 from pipeline.store import COMMITS_WAITING_MAX, Offset
+from pipeline.told import Told
 from schemas.settings import Settings
 
 _TICK_SECONDS: Final = 1.0
@@ -40,7 +40,7 @@ class Arrival(NamedTuple):
     """One poll, decoded."""
 
     batch: KafkaBatch
-    decoded: Decoded
+    told: Told
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -129,12 +129,12 @@ def has_backlog(batch: KafkaBatch) -> bool:
 
 def arrivals(batches: Iterable[KafkaBatch], decoder: Decoding) -> Iterator[Arrival]:
     """Decode `batches`: while there is a backlog, several at once."""
-    under_way: deque[tuple[KafkaBatch, Callable[[], Decoded]]] = deque()
+    under_way: deque[tuple[KafkaBatch, Callable[[], Told]]] = deque()
     for batch in batches:
         under_way.append((batch, decoder.begin(batch.records)))
         while under_way and (len(under_way) >= decoder.width or not has_backlog(batch)):
-            first, decoded = under_way.popleft()
-            yield Arrival(first, decoded())
+            first, told = under_way.popleft()
+            yield Arrival(first, told())
 
 
 class CatchUp:
@@ -188,9 +188,9 @@ class Service:
 
     def turn(self, arrival: Arrival) -> None:
         """Judge and commit one arrival, then let everybody know."""
-        batch, decoded = arrival
+        batch, told = arrival
         if batch.offsets or time.monotonic() - self._judged_at >= _TICK_SECONDS:
-            outcome = self._engine.process(decoded, batch.offsets, batch.clock)
+            outcome = self._engine.process(told, batch.offsets, batch.clock)
             self._judged_at = time.monotonic()
             self._committed_at = datetime.now(UTC)
             self._given.append(batch.offsets)

@@ -32,15 +32,24 @@ from datetime import datetime
 from pathlib import Path
 from threading import get_ident
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Self
 
 import duckdb
 import polars as pl
 
 from pipeline import copying
-from pipeline.adding import ADDED, OFFSETS, Added
+from pipeline.adding import ADDED, OFFSETS, Added, Commit, Offset
 from pipeline.ddl import create_views, ddl, upgrade, views_sql
-from pipeline.healing import StoreError, StoreLockedError, copy_path_of, drop_cache, lock, log_path_of, open_database
+from pipeline.healing import (
+    StoreError,
+    StoreLockedError,
+    copy_path_of,
+    drop_cache,
+    lock,
+    log_path_of,
+    open_database,
+    wait_for_orphaned_copy,
+)
 from schemas.frames import FACTS, FLAG_LOG, LETTERS
 
 __all__ = ["Commit", "Offset", "Store", "StoreError", "StoreLockedError"]
@@ -61,32 +70,6 @@ _LETTER: Final = ["source", "position", "raw"]
 _SAME_LETTER: Final = (
     "letters.source = again.source AND letters.position = again.position AND letters.raw IS NOT DISTINCT FROM again.raw"
 )
-
-
-class Offset(NamedTuple):
-    """How far a source has been read."""
-
-    position: int
-    """The next position to read."""
-    checksum: int | None
-    """What tells another log of the same name: of files the CRC-32C of all bytes before it, of topics that of the topic's id."""
-
-
-class Commit(NamedTuple):
-    """What one batch adds. All of it becomes durable, or nothing."""
-
-    facts: Mapping[str, pl.DataFrame]
-    """New facts by table, as `FACTS`; tables may be missing."""
-    flags: pl.DataFrame
-    """Changes of flags, as `FLAG_LOG`, in order."""
-    letters: pl.DataFrame
-    """As `LETTERS`. A letter known already (same source, position and bytes) is not written again, but takes the new error."""
-    offsets: Mapping[str, Offset]
-    """Of the sources read; others keep theirs."""
-    clock: datetime | None
-    """How far the clock has come; None: unchanged."""
-    redriven: Sequence[int] = ()
-    """The ids of letters that were fed in again and are dead no more."""
 
 
 class Store:
@@ -140,7 +123,7 @@ class Store:
         with ExitStack() as undo:
             self._lock_fd = lock(self.path)
             undo.callback(os.close, self._lock_fd)
-            _wait_for_orphaned_copy(self.copy_path)
+            wait_for_orphaned_copy(self.copy_path)
             # Views and all: the first copy is made of this, before any checkpoint of ours.
             self._database, self.healed = open_database(self.path, ddl(views_sql(extra_views)))
             undo.callback(self._database.close)
@@ -599,11 +582,3 @@ def _polars(rows: Any) -> pl.DataFrame:
     frame = pl.from_arrow(rows)
     assert isinstance(frame, pl.DataFrame)
     return frame
-
-
-def _wait_for_orphaned_copy(copy_path: Path) -> None:
-    """Wait until the copy that a killed writer left running is finished: our first checkpoint must not come between."""
-    tmp = Path(f"{copy_path}.tmp")
-    with suppress(FileNotFoundError), tmp.open("rb") as file:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX)
-        tmp.unlink(missing_ok=True)

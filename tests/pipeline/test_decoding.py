@@ -20,8 +20,9 @@ from pipeline.decoding import Decoding
 from pipeline.files import open_readers
 from pipeline.formats import Formats
 from pipeline.simulate import START, Simulation, write_file
+from pipeline.told import Told, told
 from schemas.carriers import load_tables
-from schemas.frames import RECORDS
+from schemas.frames import FACTS, RECORDS
 
 KEY = b"a key for tests"
 READY_SECONDS_MAX = 60
@@ -59,19 +60,22 @@ def until_ready(decoding: Decoding) -> None:
 
 def both_decode(decoding: Decoding) -> bool:
     told_before = decoding.beside
-    for told in [decoding.begin(LETTER), decoding.begin(LETTER)]:
-        told()
+    for answer in [decoding.begin(LETTER), decoding.begin(LETTER)]:
+        answer()
     return decoding.beside == told_before + 2
 
 
-def assert_same(told: Decoded, wanted: Decoded) -> None:
+def assert_same(answer: Told, decoded: Decoded) -> None:
     """Of each record the same, in whatever order."""
-    for each, other in ((told.events, wanted.events), (told.letters, wanted.letters)):
-        assert each.schema == other.schema
-    in_order = [each.events.with_columns(each.rows.alias("row")).sort("row") for each in (told, wanted)]
-    assert_frame_equal(*in_order)
-    assert_frame_equal(told.letters.sort("position"), wanted.letters.sort("position"))
-    assert_frame_equal(told.records, wanted.records)
+    wanted = told(decoded)
+    assert answer.facts.keys() == wanted.facts.keys()
+    for table in wanted.facts:
+        assert answer.facts[table].schema == wanted.facts[table].schema == FACTS[table]
+        assert_frame_equal(
+            *(each.facts[table].with_columns(each.rows[table].alias("row")).sort("row") for each in (answer, wanted))
+        )
+    assert_frame_equal(answer.letters.sort("position"), wanted.letters.sort("position"))
+    assert_frame_equal(answer.records, wanted.records)
 
 
 def processes_of(pid: int) -> list[int]:
@@ -108,9 +112,9 @@ def test_tables_of_events_too(decoding: Decoding, stream: Path, tmp_path: Path) 
     [reader] = open_readers([table])
     batch = reader.read()
     assert batch is not None
-    told, wanted = decoding.decode(batch.records), Decoder(KEY).decode(batch.records)
-    assert told.events.height > 100
-    assert_same(told, wanted)
+    answer = decoding.decode(batch.records)
+    assert answer.events > 100
+    assert_same(answer, Decoder(KEY).decode(batch.records))
 
 
 def test_it_reads_formats_by_the_tables_of_the_settings(tmp_path: Path) -> None:
@@ -124,8 +128,8 @@ def test_it_reads_formats_by_the_tables_of_the_settings(tmp_path: Path) -> None:
     with closing(Decoding(KEY, formats, records_min=1)) as decoding:
         until_ready(decoding)
         silent = decoding.silent
-        told = decoding.decode(records)
-    assert told.events["status"].to_list() == ["delivered"]
+        answer = decoding.decode(records)
+    assert answer.facts["scans"]["status"].to_list() == ["delivered"]
     assert decoding.silent - silent == 1
 
 
@@ -136,10 +140,10 @@ def test_several_are_under_way_at_once(stream: Path) -> None:
         until_true(lambda: both_decode(decoding))
         told_before = decoding.beside
         under_way = [decoding.begin(records) for records in batches]  # more than there are processes
-        told = [each() for each in reversed(under_way)][::-1]
+        answers = [each() for each in reversed(under_way)][::-1]
         assert decoding.beside - told_before == 2
     here = Decoder(KEY)
-    for each, records in zip(told, batches, strict=True):
+    for each, records in zip(answers, batches, strict=True):
         assert_same(each, here.decode(records))
 
 
@@ -159,9 +163,9 @@ def test_what_it_told_stays_when_more_is_told_and_after_it_has_ended(stream: Pat
     batches = [batch.records for batch in iter(reader.read, None)]
     with closing(Decoding(KEY, records_min=1)) as decoding:
         until_ready(decoding)
-        told = [decoding.decode(records) for records in batches]
+        answers = [decoding.decode(records) for records in batches]
     here = Decoder(KEY)
-    for each, records in zip(told, batches, strict=True):
+    for each, records in zip(answers, batches, strict=True):
         assert_same(each, here.decode(records))
 
 
@@ -173,9 +177,9 @@ def test_if_it_is_killed_decoding_goes_on(stream: Path, caplog: pytest.LogCaptur
         until_ready(decoding)
         [pid] = processes_of(os.getpid())
         os.kill(pid, signal.SIGKILL)
-        told = [decoding.decode(batch.records) for _ in range(3)]
+        answers = [decoding.decode(batch.records) for _ in range(3)]
     assert decoding.beside == 1
-    assert [each.events.height for each in told] == [Decoder(KEY).decode(batch.records).events.height] * 3
+    assert [each.events for each in answers] == [Decoder(KEY).decode(batch.records).events.height] * 3
     assert caplog.text.count("a decoding process has ended") == 1
 
 

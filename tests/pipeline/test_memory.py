@@ -11,14 +11,15 @@ import pytest
 
 from detectors._profiles import Profiles
 from pipeline import memory
-from pipeline.decode import Decoder
-from pipeline.engine import NOTHING, Engine
+from pipeline.decoding import Decoding
+from pipeline.engine import Engine
 from pipeline.profiles import load_profiles
 from pipeline.store import Store
+from pipeline.told import NOTHING
 from schemas.frames import RECORDS
 from tests.pipeline.commandline import Event, ndjson, parcel
 
-DECODER = Decoder(b"a key of these tests alone")
+DECODER = Decoding(b"a key of these tests alone")
 DAY = timedelta(days=1)
 
 
@@ -67,10 +68,9 @@ def feed(engine: Engine, *events: Event) -> None:
     values = ndjson(events).splitlines()
     records = pl.DataFrame({"value": values, "source": "t/0", "position": range(len(values))}, schema_overrides=RECORDS)
     records = records.with_columns(recorded_at=pl.lit(None, RECORDS["recorded_at"]))
-    decoded = DECODER.decode(records)
-    latest = decoded.events["received_at"].max()
-    assert isinstance(latest, datetime)
-    engine.process(decoded, {}, latest)
+    told = DECODER.decode(records)
+    assert told.events
+    engine.process(told, {}, told.latest())
 
 
 def open_flags(engine: Engine) -> set[tuple[str, str]]:

@@ -19,9 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import purging
-from pipeline.engine import NOTHING, Engine
+from pipeline.engine import Engine
 from pipeline.purging import Purger, linked
 from pipeline.store import Store
+from pipeline.told import NOTHING
 from schemas.frames import FACTS
 from tests.histories import Event, histories, moment, received_at, rfc3339
 from tests.pipeline.store_rows import commit

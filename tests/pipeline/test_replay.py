@@ -28,7 +28,7 @@ from tests.pipeline.commandline import (
     write,
 )
 
-DECODER = Decoding(b"a key for tests, long enough")
+DECODER = Decoding(b"a key for tests, long enough", processes=2)
 
 
 def turns_of(paths: Sequence[Path], *, as_of: datetime | None = None, batch_records_max: int = 3) -> list[Turn]:
@@ -37,7 +37,7 @@ def turns_of(paths: Sequence[Path], *, as_of: datetime | None = None, batch_reco
 
 
 def times(turn: Turn) -> list[datetime]:
-    return turn.decoded.events["received_at"].to_list()
+    return [time for frame in turn.told.facts.values() for time in frame["received_at"]]
 
 
 # ---------------------------------------------------------------------------------------------------------------- the clock
@@ -74,7 +74,7 @@ def test_a_file_that_begins_with_garbage_holds_the_clock_until_it_is_looked_into
     taken = turns_of([late, tmp_path / "garbage.ndjson"])
     assert [turn.clock for turn in taken[:1]] == [None]
     assert taken[-1].clock == datetime.fromisoformat(at(19))
-    assert sum(len(turn.decoded.letters) for turn in taken) == 4
+    assert sum(len(turn.told.letters) for turn in taken) == 4
 
 
 def test_nothing_but_garbage_moves_no_clock(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_nothing_but_garbage_moves_no_clock(tmp_path: Path) -> None:
     (tmp_path / "empty.ndjson").write_bytes(b"")
     assert [turn.clock for turn in turns_of([tmp_path])] == [None, None]
     (last,) = turns_of([tmp_path / "empty.ndjson"])
-    assert (last.clock, last.offsets, len(last.decoded.events)) == (None, {}, 0)
+    assert (last.clock, last.offsets, last.told.events) == (None, {}, 0)
 
 
 def test_as_of_leaves_out_what_came_later_and_the_clock_ends_there(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_everything_before_damage_is_judged_before_it_is_told(tmp_path: Path) ->
     taken = []
     with pytest.raises(FileSourceError, match=r"torn\.ndjson\.gz"):
         taken.extend(turns(open_readers([path], 500), DECODER, None, {}))
-    assert sum(len(turn.decoded.events) for turn in taken) > 1900
+    assert sum(turn.told.events for turn in taken) > 1900
 
 
 # --------------------------------------------------------------------------------------------------------------- end to end

@@ -23,11 +23,12 @@ from hypothesis import strategies as st
 from detectors._profiles import Profiles
 from pipeline import engine as engine_module
 from pipeline import memory
-from pipeline.decode import Decoder
-from pipeline.engine import NOTHING, Engine
+from pipeline.decoding import Decoding
+from pipeline.engine import Engine
 from pipeline.profile_views import profile_views
 from pipeline.profiles import load_profiles
 from pipeline.store import Offset, Store
+from pipeline.told import NOTHING
 from schemas.frames import FACTS, RECORDS
 from tests.histories import START, Event, Restart, arrivals, content_of, histories, instants, transfers
 from tests.oracle import Flag, judge, received_at
@@ -35,7 +36,7 @@ from tests.oracle_profiles import PLATFORMS, TESTMARKET
 
 EVERYWHERE = PLATFORMS | {"testmarket": TESTMARKET}
 """What `profiles()` say, as the oracle has it."""
-DECODER = Decoder(b"key of the tests")
+DECODER = Decoding(b"key of the tests")
 SHIPMENT = ("order_id", "carrier", "waybill_no", "paid_at", "uploaded_at", "picked_up_at", "moved_at", "first_hub_at")
 SHIPMENT += ("last_scanned_at", "turned_back", "cancelled_at")
 fewer = settings(max_examples=settings().max_examples // 3)
@@ -99,11 +100,9 @@ class Stream:
             position=pl.int_range(pl.len()),
             recorded_at=pl.lit(None, RECORDS["recorded_at"]),
         )
-        decoded = DECODER.decode(records)
-        assert not len(decoded.letters), decoded.letters["error"].to_list()
-        latest = decoded.events["received_at"].max()
-        assert latest is None or isinstance(latest, datetime)
-        self.engine.process(decoded, {"test/0": Offset(len(events), None)}, latest)
+        told = DECODER.decode(records)
+        assert not len(told.letters), told.letters["error"].to_list()
+        self.engine.process(told, {"test/0": Offset(len(events), None)}, told.latest())
 
     def flags(self) -> set[Flag]:
         standing = self.store.flags().filter(pl.col("status") != "cleared")
