@@ -229,6 +229,12 @@ class KafkaSource:
         """The sources that are read, sorted."""
         return sorted(reading.source for reading in self._readings.values())
 
+    @property
+    def backlog(self) -> int:
+        """How many records are waiting, as far as is known."""
+        logs = self._watch.sight.logs
+        return sum(max(0, logs[each].end - self._position(each)) for each in self._readings if each in logs)
+
     def poll(
         self, timeout_seconds: float, gather_seconds: float = 0.1, wanted: Callable[[], bool] = lambda: True
     ) -> KafkaBatch:
@@ -297,7 +303,7 @@ class KafkaSource:
                 room -= chunk.height
                 size += int(chunk.estimated_size())
             if chunks:
-                deadline = begun + (_GATHER_BACKLOG_SECONDS_MAX if self._behind() else gather_seconds)
+                deadline = begun + (_GATHER_BACKLOG_SECONDS_MAX if self.backlog else gather_seconds)
             full = room <= 0 or size >= _BATCH_BYTES_MAX
             if full or (wanted() and time.monotonic() >= deadline):
                 return pl.concat(chunks).with_columns(_RECORDED_AT) if chunks else RECORDS.to_frame()
@@ -337,11 +343,6 @@ class KafkaSource:
             reading.has_read_until(min(_EPOCH + timedelta(milliseconds=latest), now))
         self.records_from_future += int((stamps > limit).sum())
         return chunk.select("value", pl.lit(reading.source).alias("source"), "position", "recorded_at")
-
-    def _behind(self) -> bool:
-        """Whether there is known to be more to read."""
-        logs = self._watch.sight.logs
-        return any(self._position(partition) < logs[partition].end for partition in self._readings if partition in logs)
 
     def _position(self, partition: TopicPartition) -> int:
         """The next offset to read. Includes what is no record, such as the markers of transactions."""

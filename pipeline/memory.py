@@ -106,6 +106,7 @@ class MemoryFile:
         self._due_at = time.monotonic() + self._every_seconds
         if not self._is_worth_it(held):
             return
+        self._remove_others(self._store.memory)
         token, content = secrets.token_hex(8), self._content(held)
         with warnings.catch_warnings():
             # Of threads that hold locks: the child takes none but those that a fork takes care of.
@@ -118,16 +119,17 @@ class MemoryFile:
     def close(self, held: Held) -> None:
         """Write the file once more, so that the next start has nothing left to read."""
         self._settle(0)
-        if not self._is_worth_it(held):
-            return
-        token = secrets.token_hex(8)
-        try:
-            self._write(token, self._content(held))
-        except OSError as error:
-            log.warning("%s could not be written (%s): the next start reads all facts", self._path(token), error)
-            self._path(token).unlink(missing_ok=True)
-        else:
-            self._take(token, held.sweeps)
+        if self._is_worth_it(held):
+            token = secrets.token_hex(8)
+            try:
+                self._write(token, self._content(held))
+            except OSError as error:
+                log.warning("%s could not be written (%s): the next start reads all facts", self._path(token), error)
+                self._path(token).unlink(missing_ok=True)
+            else:
+                self._take(token, held.sweeps)
+                self._store.settle()
+        self._remove_others(self._store.memory)
 
     def _is_worth_it(self, held: Held) -> bool:
         self._store.settle()
@@ -199,9 +201,9 @@ class MemoryFile:
             self._written = None
 
     def _take(self, token: str, sweeps: int) -> None:
+        """Go on with this file. The one before it goes once the database is sure to know of this one."""
         self.sweeps = sweeps
         self._store.remember_memory(token)
-        self._remove_others(token)
 
     def _remove_others(self, token: str | None) -> None:
         for path in self._store.path.parent.glob(f"{self._store.path.stem}.memory-*.npz"):

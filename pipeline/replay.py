@@ -29,6 +29,7 @@ from pipeline.store import Offset
 from pipeline.told import NOTHING, Told
 from schemas.settings import Settings
 
+_EVENT_BYTES: Final = 300
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -199,6 +200,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             offset = offsets.get(offset_key(reader.name, as_of))
             if offset is not None and reader.name != STDIN:
                 reader.resume(offset)
+        pipeline.decoder.expect((_total_bytes(readers) or 0) // _EVENT_BYTES)
         begins = beginnings(readers, pipeline.decoder)
         looked_into = pipeline.decoder.silent
         with _progress() as progress, closing(ahead(turns(readers, pipeline.decoder, as_of, begins), stop)) as upcoming:

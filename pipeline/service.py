@@ -68,6 +68,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             closing(Publisher(settings.kafka_keywords(), settings.flags_topic, settings.letters_topic))
         )
         _announce(settings, pipeline, source)
+        pipeline.decoder.expect(source.backlog)
         goal = CatchUp(started_at, {name: offset.position for name, offset in pipeline.store.offsets().items()})
         service = Service(pipeline, source, publisher, metrics, server, settings.summary_every_seconds)
         patience_seconds = settings.batch_wait_ms_max / 1000 + _POLL_SECONDS_MAX

@@ -244,11 +244,15 @@ class Store:
         self._committed = True
 
     def remember_memory(self, token: str | None) -> None:
-        """Remember to which file memory was written; None: it is of no use any more."""
-        if token != self.memory:
-            with self._transaction():
-                self._set("memory", token)
+        """Remember to which file memory was written, behind the commits under way; None: it is of no use any more."""
+        if token == self.memory:
+            return
         self.memory = token
+        self._pending.append(self._writer.submit(self._remember_memory, token))
+
+    def _remember_memory(self, token: str | None) -> None:
+        with self._transaction():
+            self._set("memory", token)
         self._committed = True
 
     # Reading
