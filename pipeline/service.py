@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         coming = ahead(
             arrivals(polled, pipeline.decoder),
             stop,
-            depth=2,
+            depth=1,
             patience_seconds=2 * patience_seconds,
             hurried=lambda arrival: has_backlog(arrival.batch),
         )
