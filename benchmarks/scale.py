@@ -29,6 +29,7 @@ from schemas.frames import EVENTS, LETTERS, RECORDS, TIME
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPMENTS_DEFAULT = 10_000_000
+REST_SECONDS = 10
 COHORTS_MIN = 40
 COHORT_MAX = 20_000
 """So many shipments are in one step of their way at once: a batch has ten times as many events."""
@@ -113,7 +114,10 @@ def fill(db: str, shipments: str) -> dict[str, Any]:
             rows.append({"shipments": paid, "rate": events / busy, "longest": longest, "resident": resident_bytes()})
             print(rows[-1], file=sys.stderr, flush=True)
             events, busy, longest = 0, 0.0, 0.0
+    store.settle()
     gc.collect()
+    at_work = resident_bytes()
+    time.sleep(REST_SECONDS)
     resident, began = resident_bytes(), time.perf_counter()
     engine.close()
     kept = time.perf_counter() - began
@@ -122,7 +126,8 @@ def fill(db: str, shipments: str) -> dict[str, Any]:
     files = {
         path.suffix: path.stat().st_size for path in Path(db).parent.glob("scale*") if "published" not in path.name
     }
-    return {"rows": rows, "resident": resident, "kept_seconds": kept, "events": total, "files": files, **size}
+    measured = {"resident": resident, "at_work": at_work, "kept_seconds": kept, "events": total}
+    return {"rows": rows, **measured, "files": files, **size}
 
 
 def restart(db: str, shipments: str) -> dict[str, Any]:
@@ -178,7 +183,10 @@ def main() -> None:
                 f"  at {row['shipments']:12,} shipments {row['rate']:12,.0f} events/s, longest batch {row['longest']:6.2f} s, "
                 f"{row['resident'] / 1e6:8,.0f} MB resident"
             )
-        print(f"resident: {filled['resident'] / filled['waybills']:,.0f} bytes a shipment")
+        at_work, at_rest = (filled[when] / filled["waybills"] for when in ("at_work", "resident"))
+        print(
+            f"resident: {at_work:,.0f} bytes a shipment after the last batch, {at_rest:,.0f} after {REST_SECONDS} s of rest"
+        )
         on_disk = ", ".join(
             f"{suffix} {size / filled['events']:.0f}" for suffix, size in sorted(filled["files"].items())
         )

@@ -195,7 +195,10 @@ class Service:
             self._judged_at = time.monotonic()
             self._committed_at = datetime.now(UTC)
             self._given.append(batch.offsets)
-            if len(self._given) > COMMITS_WAITING_MAX:
+            if not has_backlog(batch):
+                # Judging what has just come while this is written would make batches smaller, and all of them dearer.
+                self.settle()
+            elif len(self._given) > COMMITS_WAITING_MAX:
                 self._source.acknowledge(self._given.popleft())
             self._publisher.publish(self._store)
             self._count(outcome)
