@@ -1,8 +1,7 @@
 """The command `run`: Kafka in, flags out, until stopped.
 
-One thread polls, one decodes the batch before, and this one judges and commits the one before that: polling is Python's work, the
-other two are done mostly outside its lock. A failure of the world (broker, disk)
-ends the process; the next one goes on from what is committed.
+One thread polls, one has the batch before decoded, this one judges the one before that, and the store's commits what was judged. A
+failure of the world (broker, disk) ends the process; the next one goes on from what is committed.
 """
 
 import argparse
