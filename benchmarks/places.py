@@ -13,9 +13,8 @@ from pathlib import Path
 
 import polars as pl
 
-from pipeline.decode import Decoder
+from pipeline.decoding import Decoding
 from pipeline.files import open_readers
-from pipeline.packing import split
 from pipeline.places import Places
 from pipeline.simulate import Simulation, write_file
 
@@ -30,8 +29,8 @@ def facts(orders: int, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
         path = Path(folder, "stream.ndjson")
         write_file(path, Simulation(orders, seed, invalid_share=0))
         [reader] = open_readers([str(path)])
-        decoder = Decoder(b"key of the benchmark")
-        batches = [split(decoder.decode(batch.records).events) for batch in iter(reader.read, None)]
+        decoder = Decoding(b"key of the benchmark", processes=0)
+        batches = [decoder.decode(batch.records).facts for batch in iter(reader.read, None)]
     scans, of_orders = (
         pl.concat([batch[table] for batch in batches if table in batch]) for table in ("scans", "order_facts")
     )
