@@ -160,9 +160,14 @@ class _Aside:
         """Give it a batch, if it is idle; returns whether it has taken it."""
         if not self.is_idle():
             return False
+        try:
+            size = self._records.write(records)
+        except (pa.ArrowException, OSError) as error:  # columns of a table that cannot go over, or no memory
+            _log.debug("a batch is decoded here: %s", error)
+            return False
         self._idle = False
         with self._watched():
-            self._connection.send((self._records.write(records), until))
+            self._connection.send((size, until))
             return True
         return False
 

@@ -25,10 +25,11 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from threading import get_ident
 from types import TracebackType
@@ -37,19 +38,10 @@ from typing import Any, Final, Self
 import duckdb
 import polars as pl
 
-from pipeline import copying
+from pipeline import copying, healing
 from pipeline.adding import ADDED, OFFSETS, Added, Commit, Offset
 from pipeline.ddl import create_views, ddl, upgrade, views_sql
-from pipeline.healing import (
-    StoreError,
-    StoreLockedError,
-    copy_path_of,
-    drop_cache,
-    lock,
-    log_path_of,
-    open_database,
-    wait_for_orphaned_copy,
-)
+from pipeline.healing import StoreError, StoreLockedError
 from schemas.frames import FACTS, FLAG_LOG, LETTERS
 
 __all__ = ["Commit", "Offset", "Store", "StoreError", "StoreLockedError"]
@@ -94,7 +86,7 @@ class Store:
             StoreError: It is no database of ours, of a newer version, or damaged without a copy to restore it from.
         """
         self.path = path.resolve()
-        self.copy_path = copy_path_of(self.path)
+        self.copy_path = healing.copy_path_of(self.path)
         self._clock: datetime | None = None
         self._offsets: dict[str, Offset] = {}
         self._last_letters: dict[str, int] = {}
@@ -118,14 +110,16 @@ class Store:
         self._writer = ThreadPoolExecutor(1, "committing")
         self._pending: deque[Future[None]] = deque()
         """The commits that the writer was given last and nobody has waited for yet."""
+        self._failed = False
+        """Whether one of them was not written."""
         if not self.path.parent.is_dir():
             raise StoreError(f"{self.path.parent}: no such folder; create it, or name another file")
         with ExitStack() as undo:
-            self._lock_fd = lock(self.path)
+            self._lock_fd = healing.lock(self.path)
             undo.callback(os.close, self._lock_fd)
-            wait_for_orphaned_copy(self.copy_path)
+            healing.wait_for_orphaned_copy(self.copy_path)
             # Views and all: the first copy is made of this, before any checkpoint of ours.
-            self._database, self.healed = open_database(self.path, ddl(views_sql(extra_views)))
+            self._database, self.healed = healing.open_database(self.path, ddl(views_sql(extra_views)))
             undo.callback(self._database.close)
             upgrade(self._connection)
             create_views(self._connection, extra_views)
@@ -173,7 +167,20 @@ class Store:
         """
         while len(self._pending) >= COMMITS_WAITING_MAX:
             self._pending.popleft().result()
-        self._pending.append(self._writer.submit(self.commit, commit))
+        self._soon(partial(self.commit, commit))
+
+    def _soon(self, work: Callable[[], None]) -> None:
+        self._pending.append(self._writer.submit(self._unless_failed, work))
+
+    def _unless_failed(self, work: Callable[[], None]) -> None:
+        """Do nothing behind a commit that failed: the next one's offsets would say that its records are known."""
+        if self._failed:
+            return
+        try:
+            work()
+        except BaseException:
+            self._failed = True
+            raise
 
     def settle(self) -> None:
         """Wait until everything is durable that was to be committed.
@@ -248,7 +255,7 @@ class Store:
         if token == self.memory:
             return
         self.memory = token
-        self._pending.append(self._writer.submit(self._remember_memory, token))
+        self._soon(partial(self._remember_memory, token))
 
     def _remember_memory(self, token: str | None) -> None:
         with self._transaction():
@@ -376,7 +383,7 @@ class Store:
                 _log.info("the checkpoint is put off: %s", error)
                 return
             self._committed = self._deleted = False
-            drop_cache(self._connection)
+            healing.drop_cache(self._connection)
         if not self._copy_has_checkpoint:
             self._start_copy()
 
@@ -445,7 +452,7 @@ class Store:
 
     def _log_bytes(self) -> int:
         try:
-            return log_path_of(self.path).stat().st_size
+            return healing.log_path_of(self.path).stat().st_size
         except FileNotFoundError:
             return 0
 

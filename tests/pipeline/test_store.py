@@ -6,6 +6,7 @@ import sys
 import time
 from decimal import Decimal
 from pathlib import Path
+from threading import Event
 
 import duckdb
 import polars as pl
@@ -107,6 +108,27 @@ def test_a_commit_that_fails_later_is_told_to_who_asks_next(path: Path) -> None:
     with pytest.raises(duckdb.Error):
         store.clock()
     store.__exit__(duckdb.Error, duckdb.Error(), None)
+
+
+def test_nothing_is_written_behind_a_commit_that_failed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(path)
+    begun, append = Event(), store._append
+
+    def fail_at_scans(table: str, frame: pl.DataFrame) -> None:
+        begun.wait()
+        if table == "scans":
+            raise duckdb.IOException("no space left")
+        append(table, frame)
+
+    monkeypatch.setattr(store, "_append", fail_at_scans)
+    store.commit_soon(commit(facts(scans=[scan("1", "picked_up", 1)]), offsets={"t/0": Offset(1, None)}))
+    store.commit_soon(commit({}, offsets={"t/0": Offset(2, None)}))  # waits behind it, and would succeed
+    begun.set()
+    with pytest.raises(duckdb.IOException):
+        store.offsets()
+    store.__exit__(duckdb.Error, duckdb.Error(), None)
+    with Store(path) as again:
+        assert (again.offsets(), len(view(again, "scans"))) == ({}, 0)
 
 
 def test_offsets_of_sources_that_were_not_read_stay_and_those_that_were_may_go_back(store: Store) -> None:
