@@ -169,6 +169,17 @@ def test_what_it_told_stays_when_more_is_told_and_after_it_has_ended(stream: Pat
         assert_same(each, here.decode(records))
 
 
+def test_a_file_will_do_where_memory_has_no_descriptor(stream: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "memfd_create")
+    [reader] = open_readers([stream], 1000)
+    batches = [batch.records for batch in iter(reader.read, None)]
+    with closing(Decoding(KEY, processes=1, records_min=1)) as decoding:
+        until_ready(decoding)
+        for records in batches:
+            assert_same(decoding.decode(records), Decoder(KEY).decode(records))
+        assert decoding.beside == 1 + len(batches)
+
+
 def test_if_it_is_killed_decoding_goes_on(stream: Path, caplog: pytest.LogCaptureFixture) -> None:
     [reader] = open_readers([stream], 1000)
     batch = reader.read()
