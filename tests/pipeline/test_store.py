@@ -6,7 +6,6 @@ import sys
 import time
 from decimal import Decimal
 from pathlib import Path
-from threading import Event
 
 import duckdb
 import polars as pl
@@ -83,52 +82,6 @@ def test_a_commit_that_fails_leaves_nothing_behind(path: Path) -> None:
         assert view(store, "uploads") == []
         assert store.offsets() == {}
         assert store.clock() is None
-
-
-def test_a_commit_that_comes_soon_is_there_when_the_store_is_asked(path: Path) -> None:
-    with Store(path) as store:
-        for hour in range(1, 4):
-            offsets = {"t/0": Offset(hour, None)}
-            store.commit_soon(
-                commit(facts(scans=[scan(str(hour), "picked_up", hour)]), offsets=offsets, clock=at(hour))
-            )
-        assert (store.clock(), store.offsets()) == (at(3), {"t/0": Offset(3, None)})
-        assert len(view(store, "scans")) == 3
-        store.commit_soon(commit(facts(scans=[scan("4", "picked_up", 4)]), clock=at(4)))
-    with Store(path) as store:
-        assert len(view(store, "scans")) == 4
-
-
-def test_a_commit_that_fails_later_is_told_to_who_asks_next(path: Path) -> None:
-    store = Store(path)
-    store.commit_soon(commit(facts(scans=[scan("1", "picked_up", 1)]), clock=at(1)))
-    store.settle()
-    store._database.execute("DROP TABLE scans CASCADE")
-    store.commit_soon(commit(facts(scans=[scan("2", "picked_up", 2)]), clock=at(2)))
-    with pytest.raises(duckdb.Error):
-        store.clock()
-    store.__exit__(duckdb.Error, duckdb.Error(), None)
-
-
-def test_nothing_is_written_behind_a_commit_that_failed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = Store(path)
-    begun, append = Event(), store._append
-
-    def fail_at_scans(table: str, frame: pl.DataFrame) -> None:
-        begun.wait()
-        if table == "scans":
-            raise duckdb.IOException("no space left")
-        append(table, frame)
-
-    monkeypatch.setattr(store, "_append", fail_at_scans)
-    store.commit_soon(commit(facts(scans=[scan("1", "picked_up", 1)]), offsets={"t/0": Offset(1, None)}))
-    store.commit_soon(commit({}, offsets={"t/0": Offset(2, None)}))  # waits behind it, and would succeed
-    begun.set()
-    with pytest.raises(duckdb.IOException):
-        store.offsets()
-    store.__exit__(duckdb.Error, duckdb.Error(), None)
-    with Store(path) as again:
-        assert (again.offsets(), len(view(again, "scans"))) == ({}, 0)
 
 
 def test_offsets_of_sources_that_were_not_read_stay_and_those_that_were_may_go_back(store: Store) -> None:
