@@ -8,7 +8,7 @@ import argparse
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from threading import Event
@@ -127,14 +127,22 @@ def has_backlog(batch: KafkaBatch) -> bool:
     return sum(batch.lag.values()) > batch.records.height
 
 
-def arrivals(batches: Iterable[KafkaBatch], decoder: Decoding) -> Iterator[Arrival]:
-    """Decode `batches`: while there is a backlog, several at once."""
+def arrivals(batches: Iterator[KafkaBatch], decoder: Decoding) -> Iterator[Arrival]:
+    """Decode `batches`: while there is a backlog, several at once. An error of `batches` is raised after those before it."""
     under_way: deque[tuple[KafkaBatch, Callable[[], Told]]] = deque()
-    for batch in batches:
-        under_way.append((batch, decoder.begin(batch.records)))
-        while under_way and (len(under_way) >= decoder.width or not has_backlog(batch)):
+    error: Exception | None = None
+    while error is None:
+        try:
+            batch = next(batches)
+        except Exception as raised:
+            error = raised
+        else:
+            under_way.append((batch, decoder.begin(batch.records)))
+        while under_way and (error or len(under_way) >= decoder.width or not has_backlog(batch)):
             first, told = under_way.popleft()
             yield Arrival(first, told())
+    if not isinstance(error, StopIteration):
+        raise error
 
 
 class CatchUp:

@@ -19,6 +19,8 @@ from pipeline.decode import Decoded, Decoder
 from pipeline.decoding import Decoding
 from pipeline.files import open_readers
 from pipeline.formats import Formats
+from pipeline.kafka_source import KafkaBatch, SourceError
+from pipeline.service import arrivals
 from pipeline.simulate import START, Simulation, write_file
 from pipeline.told import Told, told
 from schemas.carriers import load_tables
@@ -145,6 +147,18 @@ def test_several_are_under_way_at_once(stream: Path) -> None:
     here = Decoder(KEY)
     for each, records in zip(answers, batches, strict=True):
         assert_same(each, here.decode(records))
+
+
+def test_what_was_polled_before_an_error_is_decoded_before_it_is_raised() -> None:
+    def polled() -> Iterator[KafkaBatch]:
+        for _ in range(3):
+            yield KafkaBatch(LETTER, {}, None, {"t/0": 100})
+        raise SourceError("the log is damaged")
+
+    told = []
+    with closing(Decoding(KEY, processes=2)) as decoding, pytest.raises(SourceError, match="damaged"):
+        told.extend(arrival.told for arrival in arrivals(polled(), decoding))
+    assert [each.letters.height for each in told] == [1, 1, 1]
 
 
 def test_small_batches_are_decoded_here(stream: Path) -> None:
