@@ -93,7 +93,6 @@ def kill_at_random(random: Random, db: Path, *arguments: str) -> None:
         await_that(lambda: program.poll() is not None or state() != before)
         time.sleep(random.uniform(0, 0.6))  # The moment of the kill is what is being tried.
         program.kill()
-        program.communicate()
 
 
 def test_a_file_replayed_through_kills_ends_like_one_replayed_in_peace(stream: Path, tmp_path: Path) -> None:

@@ -4,10 +4,11 @@ import contextlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,17 +64,29 @@ def in_a_process(*arguments: str | Path, cwd: Path, stdin: bytes = b"", **settin
     return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-def start(*arguments: str | Path, cwd: Path, stdin: int = subprocess.DEVNULL, **settings: str) -> subprocess.Popen[str]:
-    """Start one command. End it yourself; both its outputs are pipes."""
-    return subprocess.Popen(
+@contextlib.contextmanager
+def start(
+    *arguments: str | Path, cwd: Path, stdin: int = subprocess.DEVNULL, **settings: str
+) -> Iterator[subprocess.Popen[str]]:
+    """One command as it runs, with pipes for its outputs; killed at the end of the block. An error there tells where it was."""
+    with subprocess.Popen(
         [sys.executable, "-m", "pipeline", *map(str, arguments)],
         cwd=cwd,
-        env=environment(**settings),
+        env=environment(PYTHONFAULTHANDLER="1", **settings),
         stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
+    ) as process:
+        try:
+            yield process
+        except BaseException as error:
+            process.send_signal(signal.SIGABRT)  # all its threads tell where they are
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                error.add_note(process.communicate(timeout=10)[1])
+            raise
+        finally:
+            process.kill()
 
 
 def await_that(condition: Callable[[], object], seconds_max: float = 60) -> None:

@@ -181,14 +181,13 @@ def test_an_output_file_that_cannot_be_written_is_named(judged: Path) -> None:
 
 
 def test_a_reader_that_has_had_enough_is_no_error(judged: Path) -> None:
-    process = start("query", "FROM range(1000000)", "--db", judged, "--format", "csv", cwd=judged.parent)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "range\n"
-    process.stdout.close()
-    assert process.stderr is not None
-    assert process.stderr.read() == ""
-    process.stderr.close()
-    assert process.wait(timeout=30) == 141
+    with start("query", "FROM range(1000000)", "--db", judged, "--format", "csv", cwd=judged.parent) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "range\n"
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+        assert process.wait(timeout=30) == 141
 
 
 # ------------------------------------------------------------------------------------------------------------- query, report
@@ -426,11 +425,12 @@ def test_redrive_makes_events_of_letters_that_are_valid_now_and_keeps_the_others
 
 
 def test_interrupting_a_command_is_quiet(judged: Path) -> None:
-    process = start("query", "SELECT sum(hash(range)) FROM range(1000000000000)", "--db", judged, cwd=judged.parent)
-    await_that(lambda: has_open(process.pid, ".duckdb"))
-    process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=30) == ("", "")
-    assert process.returncode == 130
+    endless = "SELECT sum(hash(range)) FROM range(1000000000000)"
+    with start("query", endless, "--db", judged, cwd=judged.parent) as process:
+        await_that(lambda: has_open(process.pid, ".duckdb"))
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=30) == ("", "")
+        assert process.returncode == 130
 
 
 def has_open(pid: int, ending: str) -> bool:

@@ -162,11 +162,11 @@ def test_an_interrupted_replay_goes_on_to_the_same_flags(tmp_path: Path) -> None
     whole, parts = tmp_path / "whole.duckdb", tmp_path / "parts.duckdb"
     assert parcelwatch("replay", path, "--db", whole, cwd=tmp_path).status == 0
     slow = ("replay", path, "--db", parts, "--batch-records-max", "40")
-    process = start(*slow, cwd=tmp_path)
     log = Path(f"{parts}.wal")
-    await_that(lambda: log.exists() and log.stat().st_size > 40_000)
-    process.send_signal(signal.SIGINT)
-    _, complaint = process.communicate(timeout=30)
+    with start(*slow, cwd=tmp_path) as process:
+        await_that(lambda: log.exists() and log.stat().st_size > 40_000)
+        process.send_signal(signal.SIGINT)
+        _, complaint = process.communicate(timeout=30)
     assert (process.returncode, complaint.count("\n")) == (130, 1)
     assert "run the same command again" in complaint
     done = parcelwatch(*slow, cwd=tmp_path)

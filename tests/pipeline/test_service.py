@@ -70,12 +70,8 @@ def topics(kafka: Broker, new_topic: Callable[..., str], tmp_path: Path) -> Topi
 def running(topics: Topics, *more: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A running service and the address of its metrics; whatever happens, it runs no longer afterwards."""
     port = free_port()
-    process = start(*topics.arguments(*more, "--http-port", str(port)), cwd=topics.db.parent)
-    try:
+    with start(*topics.arguments(*more, "--http-port", str(port)), cwd=topics.db.parent) as process:
         yield process, f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.communicate(timeout=30)
 
 
 def free_port() -> int:

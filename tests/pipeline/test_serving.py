@@ -139,11 +139,9 @@ def test_the_copy_can_be_asked_for(store: Store) -> None:
 
 def test_a_replay_answers_as_well(tmp_path: Path) -> None:
     db = tmp_path / "d.duckdb"
-    replay = start("replay", "-", "--db", db, cwd=tmp_path, stdin=subprocess.PIPE)
-    try:
+    with start("replay", "-", "--db", db, cwd=tmp_path, stdin=subprocess.PIPE) as replay:
         await_that(socket_path_of(db).exists)
         assert count(db) == 0
-    finally:
         _, complaint = replay.communicate(ndjson(parcel(1)).decode(), timeout=60)
     assert replay.returncode == 0, complaint
     assert not socket_path_of(db).exists()
@@ -263,8 +261,7 @@ def test_a_query_that_takes_too_long_is_ended_and_the_stream_goes_on(store: Stor
 
 @pytest.mark.usefixtures("one_at_a_time")
 def test_ctrl_c_in_the_client_ends_the_query_in_the_service(store: Store) -> None:
-    with serving(store, 60):
-        client = start("query", ENDLESS, "--db", store.path, cwd=store.path.parent)
+    with serving(store, 60), start("query", ENDLESS, "--db", store.path, cwd=store.path.parent) as client:
         running = "SELECT count(*) FROM duckdb_memory()"  # has its turn only when nothing else runs
         await_that(lambda: is_busy(store.path, running))
         client.send_signal(signal.SIGINT)
