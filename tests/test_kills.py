@@ -23,7 +23,7 @@ from pipeline.reading import query
 from pipeline.serving import NobodyAnswersError, ask
 from pipeline.simulate import Simulation, write_file
 from tests.broker import Broker
-from tests.pipeline.commandline import await_that, in_a_process, start
+from tests.pipeline.commandline import await_that, in_a_process, start, written
 
 KILLS = 10
 """In each of the two tests."""
@@ -84,13 +84,9 @@ def asked(db: Path) -> Iterator[None]:
 def kill_at_random(random: Random, db: Path, *arguments: str) -> None:
     """Run the program until it commits, and kill it a random while later, wherever it is."""
     log = db.with_name(f"{db.name}.wal")
-
-    def state() -> tuple[int, int]:
-        return (log.stat().st_mtime_ns, log.stat().st_size) if log.exists() else (0, 0)
-
-    before = state()
+    before = written(log)
     with start(*arguments, "--db", str(db), cwd=db.parent, **SETTINGS) as program, asked(db):
-        await_that(lambda: program.poll() is not None or state() != before)
+        await_that(lambda: program.poll() is not None or written(log) != before)
         time.sleep(random.uniform(0, 0.6))  # The moment of the kill is what is being tried.
         program.kill()
 

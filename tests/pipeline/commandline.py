@@ -97,6 +97,15 @@ def await_that(condition: Callable[[], object], seconds_max: float = 60) -> None
         time.sleep(0.02)
 
 
+def written(path: Path) -> tuple[int, int]:
+    """When a file was last written (ns), and its size; zeros while there is none: a database's log comes and goes at any time."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
+
+
 def at(hours: float) -> str:
     """So many hours after `PAID_AT`."""
     return (PAID_AT + timedelta(hours=hours)).isoformat()

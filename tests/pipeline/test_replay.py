@@ -26,6 +26,7 @@ from tests.pipeline.commandline import (
     start,
     tick,
     write,
+    written,
 )
 
 DECODER = Decoding(b"a key for tests, long enough", processes=2)
@@ -164,7 +165,7 @@ def test_an_interrupted_replay_goes_on_to_the_same_flags(tmp_path: Path) -> None
     slow = ("replay", path, "--db", parts, "--batch-records-max", "40")
     log = Path(f"{parts}.wal")
     with start(*slow, cwd=tmp_path) as process:
-        await_that(lambda: log.exists() and log.stat().st_size > 40_000)
+        await_that(lambda: written(log)[1] > 40_000)
         process.send_signal(signal.SIGINT)
         _, complaint = process.communicate(timeout=30)
     assert (process.returncode, complaint.count("\n")) == (130, 1)
