@@ -39,6 +39,8 @@ _USED: Final = """
     FROM duckdb_memory()
 """
 
+_HEIR_SECONDS_MAX: Final = 1.0
+"""How long a child that was just forked by a writer that has ended may take to close what it has inherited, our lock too."""
 _LOCK_WAIT_SECONDS: Final = 5.0
 """How long a reader that has the file itself open is waited for."""
 _LOCKED: Final = re.compile(r"(?i)could not set lock|conflicting lock")
@@ -87,15 +89,24 @@ def lock(path: Path) -> int:
         StoreLockedError: Another process has it.
     """
     fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
-        os.close(fd)
-        raise _in_use(path, holder) from None
+    give_up_at = time.monotonic() + _HEIR_SECONDS_MAX
+    while not _has_locked(fd):
+        if time.monotonic() >= give_up_at:
+            holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(fd)
+            raise _in_use(path, holder)
+        time.sleep(0.02)
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
     return fd
+
+
+def _has_locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def open_database(path: Path, ddl: str) -> Opened:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -472,6 +473,15 @@ def test_the_first_copy_of_a_new_database_can_be_asked_already(path: Path) -> No
 def test_a_second_writer_is_told_who_has_the_file(store: Store) -> None:
     with pytest.raises(StoreLockedError, match=rf"flags\.duckdb is in use by process {os.getpid()}: stop that first"):
         Store(store.path)
+
+
+def test_the_lock_is_waited_for_while_a_child_of_the_last_writer_closes_it(path: Path) -> None:
+    with Store(path) as store:
+        inherited = os.dup(store._lock_fd)
+    closing_it = threading.Timer(0.2, os.close, [inherited])
+    closing_it.start()
+    Store(path).close()
+    closing_it.join()
 
 
 def test_a_reader_that_keeps_the_file_open_is_named_after_a_while(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
