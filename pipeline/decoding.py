@@ -13,13 +13,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
 import polars as pl
 import pyarrow as pa
@@ -32,7 +32,8 @@ from schemas.frames import FACTS
 PROCESSES: Final = min(2, (os.cpu_count() or 1) - 1)
 """When two decode, judging is the longer work."""
 _RECORDS_MIN: Final = 20_000
-_END_SECONDS_MAX: Final = 5.0
+_UNDER_WAY_MAX: Final = 2
+"""Of one process: while it decodes one batch, the next one is read and handed over."""
 _ROW: Final = "row"
 _LETTERS: Final = "letters"
 _ALIGNMENT: Final = 64
@@ -47,7 +48,7 @@ class Decoding:
     As long as these processes are not ready, or if they have ended, all is decoded here. For one thread at a time.
 
     Args:
-        hash_key: See `Decoder`.
+        hash_key: See `Decoder`; None: `use_key` tells it, before there is anything to decode.
         formats: See `Decoder`.
         processes: How many.
         records_min: Batches of fewer records are small: they are decoded sooner than sent.
@@ -55,23 +56,35 @@ class Decoding:
     Attributes:
         beside: Batches so far that other processes have decoded.
         silent: See `Decoder`.
-        width: How many batches are best under way at once.
+        width: How many batches are best under way at once: one more than there are processes, so that none waits for the next.
     """
 
     def __init__(
         self,
-        hash_key: bytes,
+        hash_key: bytes | None,
         formats: Formats = OUR_OWN,
         processes: int = PROCESSES,
         records_min: int = _RECORDS_MIN,
     ) -> None:
         self.beside = self.silent = 0
-        self.width = max(1, processes)
-        self._decoder = Decoder(hash_key, formats)
-        self._told = (hash_key, formats)
+        self.width = 1 + max(0, processes)
+        self._formats = formats
         self._processes = processes
         self._records_min = records_min
         self._asides: list[_Aside] = []
+        self._told: tuple[bytes, Formats] | None = None
+        if hash_key is not None:
+            self.use_key(hash_key)
+
+    def use_key(self, hash_key: bytes) -> None:
+        """Learn the key."""
+        self._told = (hash_key, self._formats)
+        self._decoder = Decoder(*self._told)
+        self._tell()
+
+    def _tell(self) -> None:
+        for aside in self._asides if self._told else ():
+            aside.tell(self._told)
 
     def decode(self, records: pl.DataFrame, until: datetime | None = None) -> Told:
         """Read a batch, see `Decoder.decode`."""
@@ -81,15 +94,16 @@ class Decoding:
         """Begin to read a batch, and return what waits for the result."""
         if records.height >= self._records_min:
             self.expect(records.height)
-            for aside in self._asides:
-                if aside.begin(records, until):
-                    return partial(self._decoded_beside, aside, records, until)
+            for aside in sorted(self._asides, key=lambda aside: aside.under_way):
+                if (answered := aside.begin(records, until)) is not None:
+                    return partial(self._decoded_beside, answered, records, until)
         return partial(self._decoded_here, records, until)
 
     def expect(self, records: int) -> None:
         """Start the processes now, if it is worth it for so many records to come."""
         if records >= self._records_min and not self._asides:
-            self._asides = [_Aside(*self._told) for _ in range(self._processes)]
+            self._asides = [_Aside() for _ in range(self._processes)]
+            self._tell()
 
     def close(self) -> None:
         """End the processes."""
@@ -102,8 +116,10 @@ class Decoding:
         self._decoder.silent = 0
         return told(decoded)
 
-    def _decoded_beside(self, aside: "_Aside", records: pl.DataFrame, until: datetime | None) -> Told:
-        answer = aside.answer()
+    def _decoded_beside(
+        self, answered: "Callable[[], _Answer | None]", records: pl.DataFrame, until: datetime | None
+    ) -> Told:
+        answer = answered()
         if answer is None:  # killed, or broken by what it was given: then that comes to light here
             return self._decoded_here(records, until)
         self.beside += 1
@@ -127,13 +143,17 @@ class _Answer(NamedTuple):
 
 
 class _Aside:
-    """Another process, from here. It has one batch at a time."""
+    """Another process, from here. It has one batch at work and the next one waiting, each in memory of its own.
 
-    def __init__(self, *told: Any) -> None:
+    Attributes:
+        under_way: How many batches it has been given that nobody has the answer of.
+    """
+
+    def __init__(self) -> None:
         ours, theirs = socket.socketpair()
-        self._records = _Arena(_memory())
+        self._arenas = [_Arena(_memory()) for _ in range(_UNDER_WAY_MAX)]
         with theirs:
-            shared = (theirs.fileno(), self._records.descriptor)
+            shared = (theirs.fileno(), *(arena.descriptor for arena in self._arenas))
             self._process = subprocess.Popen(  # noqa: S603 - our own module
                 [sys.executable, "-P", "-m", __name__, *map(str, shared)],
                 pass_fds=shared,
@@ -143,41 +163,48 @@ class _Aside:
                 start_new_session=True,  # Ctrl-C is for us
             )
         self._connection = Connection(ours.detach())
-        self._starting, self._idle = True, False
+        self._is_ready = self._has_ended = False
+        self.under_way = self._begun = 0
+        self._answers: dict[int, _Answer] = {}
+
+    def tell(self, told: object) -> None:
+        """Tell it what a `Decoder` must know."""
         with suppress(OSError):  # that it has ended shows when it should be ready
             self._connection.send(told)
 
-    def is_idle(self) -> bool:
-        """Whether it has started, and has nothing to do. One that has ended is never idle."""
-        if self._starting and self._connection.poll():
-            self._starting = False
-            with self._watched():
-                self._connection.recv()
-                self._idle = True
-        return self._idle
-
-    def begin(self, records: pl.DataFrame, until: datetime | None) -> bool:
-        """Give it a batch, if it is idle; returns whether it has taken it."""
-        if not self.is_idle():
-            return False
+    def begin(self, records: pl.DataFrame, until: datetime | None) -> "Callable[[], _Answer | None] | None":
+        """Give it a batch, if it is ready and has room; return what waits for its answer, which is None if it has ended."""
+        if not self._has_room():
+            return None
+        number = self._begun
         try:
-            size = self._records.write(records)
+            size = self._arenas[number % _UNDER_WAY_MAX].write(records)
         except (pa.ArrowException, OSError) as error:  # columns of a table that cannot go over, or no memory
             _log.debug("a batch is decoded here: %s", error)
-            return False
-        self._idle = False
+            return None
         with self._watched():
-            self._connection.send((size, until))
-            return True
-        return False
-
-    def answer(self) -> _Answer | None:
-        """Wait for what it makes of its batch; None if it has ended."""
-        with self._watched():
-            answer = _Answer(_receive(self._connection), self._connection.recv())
-            self._idle = True
-            return answer
+            self._connection.send((number % _UNDER_WAY_MAX, size, until))
+            self._begun += 1
+            self.under_way += 1
+            return partial(self._answer, number)
         return None
+
+    def _has_room(self) -> bool:
+        if not (self._is_ready or self._has_ended) and self._connection.poll():
+            with self._watched():
+                self._connection.recv()
+                self._is_ready = True
+        return self._is_ready and not self._has_ended and self.under_way < _UNDER_WAY_MAX
+
+    def _answer(self, number: int) -> _Answer | None:
+        """Wait for what it makes of its batch `number`; whoever waits for an earlier one finds it ready."""
+        while number not in self._answers and not self._has_ended:
+            with self._watched():
+                self._answers[self._begun - self.under_way] = _Answer(
+                    _receive(self._connection), self._connection.recv()
+                )
+                self.under_way -= 1
+        return self._answers.pop(number, None)
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
@@ -185,17 +212,16 @@ class _Aside:
         try:
             yield
         except (EOFError, OSError) as error:
+            self._has_ended = True
             _log.warning("a decoding process has ended (%r): decoding goes on without it, more slowly", error)
 
     def close(self) -> None:
         """End it."""
         self._connection.close()
-        self._records.close()
-        try:
-            self._process.wait(_END_SECONDS_MAX)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        for arena in self._arenas:
+            arena.close()
+        self._process.kill()  # whatever it is at, nobody waits for it
+        self._process.wait()
 
 
 # ------------------------------------------------------------------------------------------------- frames across the border
@@ -283,13 +309,13 @@ def _completed(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
 # --------------------------------------------------------------------------------------------------------- the other process
 
 
-def _serve(connection: Connection, arena: _Arena) -> None:
+def _serve(connection: Connection, arenas: Sequence[_Arena]) -> None:
     """Decode what comes, until the other end is closed."""
     decoder = Decoder(*connection.recv())
     connection.send("ready")
     while True:
-        size, until = connection.recv()
-        answer = told(decoder.decode(arena.read(size), until))
+        number, size, until = connection.recv()
+        answer = told(decoder.decode(arenas[number].read(size), until))
         frames = {
             table: _without_nulls(facts).with_columns(answer.rows[table].alias(_ROW))
             for table, facts in answer.facts.items()
@@ -307,4 +333,4 @@ if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM):  # also sent to all processes of a service
         signal.signal(number, signal.SIG_IGN)
     with suppress(EOFError, ConnectionError):
-        _serve(Connection(int(sys.argv[1])), _Arena(int(sys.argv[2])))
+        _serve(Connection(int(sys.argv[1])), [_Arena(int(descriptor)) for descriptor in sys.argv[2:]])

@@ -28,6 +28,8 @@ from schemas.frames import RECORDS, TIME
 BATCH_RECORDS_MAX: Final = 65_536
 BATCH_BYTES_MAX: Final = 64 << 20
 """A batch ends with the first chunk that takes it beyond this."""
+_FIRST_BATCH_SHARE: Final = 8
+"""The first batch of a file has so much less, and each may be twice the one before: judging need not wait long for it."""
 LINE_BYTES_MAX: Final = 64 << 20
 """A longer line is cut here. `CUT_MARK` is put behind what is left, which makes sure that it is no valid event."""
 CUT_MARK: Final = b" [cut: the line is longer than 64 MiB]"
@@ -194,6 +196,7 @@ class LineReader(FileReader):
         with _system_errors_of(name):
             super().__init__(name, 0 if name == STDIN else Path(name).stat().st_size)
         self._batch_records_max = batch_records_max
+        self._batch_bytes = BATCH_BYTES_MAX // _FIRST_BATCH_SHARE
         self._rewind()
 
     def read(self) -> FileBatch | None:
@@ -202,7 +205,8 @@ class LineReader(FileReader):
             self._skip(self._resume_at)
             self._resume_at = None
         first = self._line
-        lines = list(self._take(self._batch_records_max, BATCH_BYTES_MAX))
+        lines = list(self._take(self._batch_records_max, self._batch_bytes))
+        self._batch_bytes = min(2 * self._batch_bytes, BATCH_BYTES_MAX)
         if not lines:
             if self._failure is not None:
                 raise self._failure

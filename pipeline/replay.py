@@ -141,6 +141,9 @@ def turns(
             yield waiting
         clock = min(latest[one] for one in unfinished)
         waiting = Turn(read.told, _offsets(reader.name, read.offset, as_of), _known(min(clock, as_of or clock)))
+        if upcoming.get(reader):  # then this one cannot be the last
+            yield waiting
+            waiting = None
     yield (waiting or Turn(NOTHING, {}, None))._replace(clock=as_of or _known(largest))
 
 
@@ -193,14 +196,14 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     summary = Summary()
     # Before the database is opened: a path that is wrong must not leave an empty one behind.
     readers = open_files(arguments.paths, settings.batch_records_max)
-    with Stop() as stop, opened(settings, Formats.of(settings, files=arguments.format)) as pipeline:
+    records = (_total_bytes(readers) or 0) // _EVENT_BYTES
+    with Stop() as stop, opened(settings, Formats.of(settings, files=arguments.format), records) as pipeline:
         _refuse_the_past(as_of, pipeline, settings.db)
         offsets = pipeline.store.offsets()
         for reader in readers:
             offset = offsets.get(offset_key(reader.name, as_of))
             if offset is not None and reader.name != STDIN:
                 reader.resume(offset)
-        pipeline.decoder.expect((_total_bytes(readers) or 0) // _EVENT_BYTES)
         begins = beginnings(readers, pipeline.decoder)
         looked_into = pipeline.decoder.silent
         with _progress() as progress, closing(ahead(turns(readers, pipeline.decoder, as_of, begins), stop)) as upcoming:

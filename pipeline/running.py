@@ -45,28 +45,31 @@ class Pipeline(NamedTuple):
 
 
 @contextmanager
-def opened(settings: Settings, formats: Formats | None = None) -> Iterator[Pipeline]:
+def opened(settings: Settings, formats: Formats | None = None, records: int = 0) -> Iterator[Pipeline]:
     """Open the database of `settings` for writing, rebuild the engine from it, and close it in the end.
 
-    After an error the database is left as the last commit made it, and its published copy as it was. `formats` are those of the
-    settings unless given.
+    After an error the database is left as the last commit made it, and its published copy as it was.
+
+    Args:
+        settings: What to open, and how.
+        formats: Those of the settings unless given.
+        records: How many are known to come: what decodes them may have to be started.
 
     Raises:
         SettingsError: A platform profile or a table of carriers is wrong.
         StoreError: The database cannot be opened, or another process has it.
         HashKeyError: The database's key is gone.
     """
-    Thread(
-        target=load_names, name="names", daemon=True
-    ).start()  # the first batch needs them, the database takes as long
+    # The first batch needs them, the database takes as long.
+    Thread(target=load_names, name="names", daemon=True).start()
     profiles = profiles_of(settings)
-    formats = formats or Formats.of(settings)
     views = profile_views(profiles)
     with (
+        closing(_decoding(formats or Formats.of(settings), records)) as decoder,
         Store(settings.db, copy_every_seconds=settings.copy_every_seconds, extra_views=views) as store,
         serving(store, settings.query_seconds_max),
     ):
-        decoder = Decoding(hash_key(settings, fresh=store.clock() is None and not store.offsets()), formats)
+        decoder.use_key(hash_key(settings, fresh=store.clock() is None and not store.offsets()))
         warn = None if settings.warn_hours is None else timedelta(hours=settings.warn_hours)
         retention = None if settings.retention_days is None else timedelta(days=settings.retention_days)
         engine = Engine(
@@ -77,9 +80,15 @@ def opened(settings: Settings, formats: Formats | None = None) -> Iterator[Pipel
             retention=retention,
             memory_every_seconds=settings.memory_every_seconds,
         )
-        with closing(decoder), closing(Purger(store, engine, retention)) as purger:
+        with closing(Purger(store, engine, retention)) as purger:
             yield Pipeline(store, engine, decoder, purger)
         engine.close()
+
+
+def _decoding(formats: Formats, records: int) -> Decoding:
+    decoding = Decoding(None, formats)
+    decoding.expect(records)  # its processes start while the database is opened, which has the key
+    return decoding
 
 
 def profiles_of(settings: Settings) -> Profiles:

@@ -60,11 +60,12 @@ def until_ready(decoding: Decoding) -> None:
     until_true(decodes_beside)
 
 
-def both_decode(decoding: Decoding) -> bool:
-    told_before = decoding.beside
-    for answer in [decoding.begin(LETTER), decoding.begin(LETTER)]:
+def all_decode(decoding: Decoding) -> bool:
+    """Whether each process has one at work, and one waiting."""
+    told_before, count = decoding.beside, 2 * (decoding.width - 1)
+    for answer in [decoding.begin(LETTER) for _ in range(count)]:
         answer()
-    return decoding.beside == told_before + 2
+    return decoding.beside == told_before + count
 
 
 def assert_same(answer: Told, decoded: Decoded) -> None:
@@ -135,15 +136,16 @@ def test_it_reads_formats_by_the_tables_of_the_settings(tmp_path: Path) -> None:
     assert decoding.silent - silent == 1
 
 
-def test_several_are_under_way_at_once(stream: Path) -> None:
-    [reader] = open_readers([stream], 1000)
+@pytest.mark.parametrize("processes", [1, 2])
+def test_several_are_under_way_at_once(stream: Path, processes: int) -> None:
+    [reader] = open_readers([stream], 500)
     batches = [batch.records for batch in iter(reader.read, None)]
-    with closing(Decoding(KEY, processes=2, records_min=1)) as decoding:
-        until_true(lambda: both_decode(decoding))
+    with closing(Decoding(KEY, processes=processes, records_min=1)) as decoding:
+        until_true(lambda: all_decode(decoding))
         told_before = decoding.beside
-        under_way = [decoding.begin(records) for records in batches]  # more than there are processes
+        under_way = [decoding.begin(records) for records in batches]  # more than the processes take
         answers = [each() for each in reversed(under_way)][::-1]
-        assert decoding.beside - told_before == 2
+        assert decoding.beside - told_before == 2 * processes < len(batches)
     here = Decoder(KEY)
     for each, records in zip(answers, batches, strict=True):
         assert_same(each, here.decode(records))
@@ -206,6 +208,38 @@ def test_if_it_is_killed_decoding_goes_on(stream: Path, caplog: pytest.LogCaptur
     assert decoding.beside == 1
     assert [each.events for each in answers] == [Decoder(KEY).decode(batch.records).events.height] * 3
     assert caplog.text.count("a decoding process has ended") == 1
+
+
+def test_what_is_under_way_when_it_is_killed_is_decoded_here(stream: Path, caplog: pytest.LogCaptureFixture) -> None:
+    [reader] = open_readers([stream], 1000)
+    batches = [batch.records for batch in iter(reader.read, None)][:3]
+    with closing(Decoding(KEY, processes=1, records_min=1)) as decoding:
+        until_ready(decoding)
+        [pid] = processes_of(os.getpid())
+        os.kill(pid, signal.SIGSTOP)  # so that it has none of them done
+        under_way = [decoding.begin(records) for records in batches]
+        os.kill(pid, signal.SIGKILL)
+        answers = [each() for each in under_way]
+        assert decoding.beside == 1
+    for each, records in zip(answers, batches, strict=True):
+        assert_same(each, Decoder(KEY).decode(records))
+    assert caplog.text.count("a decoding process has ended") == 1
+
+
+def test_its_processes_start_before_the_key_is_known(stream: Path) -> None:
+    [reader] = open_readers([stream], 1000)
+    batch = reader.read()
+    assert batch is not None
+    with closing(Decoding(None, processes=1, records_min=1)) as decoding:
+        decoding.expect(1)
+        assert len(processes_of(os.getpid())) == 1
+        decoding.use_key(KEY)
+        until_ready(decoding)
+        assert_same(decoding.decode(batch.records), Decoder(KEY).decode(batch.records))
+        assert decoding.beside == 2
+    with closing(Decoding(None, processes=1, records_min=1)) as decoding:
+        decoding.expect(1)  # and it may never be
+    assert processes_of(os.getpid()) == []
 
 
 def test_it_ends_with_who_has_started_it() -> None:

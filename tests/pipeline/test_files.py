@@ -208,6 +208,15 @@ def test_a_line_without_end_is_cut_and_can_be_no_event(tmp_path: Path, monkeypat
     assert read_all(reader_of(path)) == [(1, b"{}" + b" " * 18 + files.CUT_MARK), (2, b"x" * 20), (3, b"2")]
 
 
+def test_the_first_batches_are_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_CHUNK_BYTES", 1000)
+    monkeypatch.setattr(files, "BATCH_BYTES_MAX", 16_000)
+    sizes = [
+        batch.records.height for batch in iter(reader_of(write(tmp_path / "a.ndjson", b"x\n" * 60_000)).read, None)
+    ]
+    assert [round(size, -3) for size in sizes[:6]] == [2000, 2000, 4000, 8000, 8000, 8000]
+
+
 def test_batches_are_bounded_in_records_and_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.ndjson", b"x\n" * 200_000)
     reader = reader_of(path)
