@@ -93,7 +93,7 @@ class Messages:
         _, ends, data = padded.buffers()
         self._ends = np.frombuffer(ends, np.int64)[1:-1].astype(np.int32)
         self.data = np.frombuffer(data, np.uint8, self._ends[-1] + _PAD_BYTES)
-        # A type as wide as the width, of which nothing but its bits is used.
+        # A type as wide as the width, of which nothing but its bits is used. Indices of 64 bits take numpy a shorter way.
         self._wide = np.ndarray(len(self.data) - WIDTH + 1, np.complex128, data, strides=(1,))
         self._quotes, backslashes, controls = self._found((np.equal, '"'), (np.equal, "\\"), (np.less, " "))
         self.escaped = len(backslashes) > 0
@@ -130,7 +130,7 @@ class Messages:
 
     def read(self, places: Ints) -> tuple[Words, Words]:
         """Read `WIDTH` bytes from each place, as two little-endian numbers."""
-        words = self._wide[places].view("<u8")
+        words = self._wide[places.astype(np.int64)].view("<u8")
         return words[..., ::2], words[..., 1::2]
 
     def message(self, row: int) -> bytes:
@@ -148,7 +148,7 @@ class Messages:
 
     def _views(self, starts: Ints, lengths: Ints) -> NDArray[np.complex128]:
         """Make Arrow's views: a length, and either all bytes, or the first four and where they are, in buffer number 0."""
-        views = self._wide[starts - np.int32(_LENGTH_BYTES)].view("<u4").reshape(len(starts), -1)
+        views = self._wide[starts.astype(np.int64) - _LENGTH_BYTES].view("<u4").reshape(len(starts), -1)
         views &= _SHOWN[np.minimum(lengths, _INLINE_BYTES)].view("<u4").reshape(views.shape)
         views[:, 0] = lengths
         long = lengths > _INLINE_BYTES
