@@ -32,8 +32,9 @@ from schemas.frames import FACTS
 PROCESSES: Final = min(2, (os.cpu_count() or 1) - 1)
 """When two decode, judging is the longer work."""
 _RECORDS_MIN: Final = 20_000
-_UNDER_WAY_MAX: Final = 2
-"""Of one process: while it decodes one batch, the next one is read and handed over."""
+_UNDER_WAY_MAX: Final = 1 if sys.platform == "darwin" else 2
+"""Of one process: while it decodes one batch, the next one is read and handed over. On macOS a descriptor that is sent has to be
+acknowledged before anything else is."""
 _ROW: Final = "row"
 _LETTERS: Final = "letters"
 _ALIGNMENT: Final = 64
@@ -168,7 +169,7 @@ class _Aside:
         self._answers: dict[int, _Answer] = {}
 
     def tell(self, told: object) -> None:
-        """Tell it what a `Decoder` must know."""
+        """Tell it what a `Decoder` must be told, once."""
         with suppress(OSError):  # that it has ended shows when it should be ready
             self._connection.send(told)
 
@@ -212,11 +213,13 @@ class _Aside:
         try:
             yield
         except (EOFError, OSError) as error:
+            if not self._has_ended:
+                _log.warning("a decoding process has ended (%r): decoding goes on without it, more slowly", error)
             self._has_ended = True
-            _log.warning("a decoding process has ended (%r): decoding goes on without it, more slowly", error)
 
     def close(self) -> None:
         """End it."""
+        self._has_ended = True  # who still waits for an answer, in another thread, need not be told
         self._connection.close()
         for arena in self._arenas:
             arena.close()
