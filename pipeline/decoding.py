@@ -57,7 +57,6 @@ class Decoding:
     Attributes:
         beside: Batches so far that other processes have decoded.
         silent: See `Decoder`.
-        width: How many batches are best under way at once: one more than there are processes, so that none waits for the next.
     """
 
     def __init__(
@@ -68,7 +67,6 @@ class Decoding:
         records_min: int = _RECORDS_MIN,
     ) -> None:
         self.beside = self.silent = 0
-        self.width = 1 + max(0, processes)
         self._formats = formats
         self._processes = processes
         self._records_min = records_min
@@ -105,6 +103,11 @@ class Decoding:
         if records >= self._records_min and not self._asides:
             self._asides = [_Aside() for _ in range(self._processes)]
             self._tell()
+
+    @property
+    def width(self) -> int:
+        """How many batches are best under way at once: one more than there are processes ready, so that none waits for the next."""
+        return 1 + sum(aside.is_at_work() for aside in self._asides)
 
     def close(self) -> None:
         """End the processes."""
@@ -175,7 +178,7 @@ class _Aside:
 
     def begin(self, records: pl.DataFrame, until: datetime | None) -> "Callable[[], _Answer | None] | None":
         """Give it a batch, if it is ready and has room; return what waits for its answer, which is None if it has ended."""
-        if not self._has_room():
+        if not self.is_at_work() or self.under_way == _UNDER_WAY_MAX:
             return None
         number = self._begun
         try:
@@ -190,12 +193,13 @@ class _Aside:
             return partial(self._answer, number)
         return None
 
-    def _has_room(self) -> bool:
+    def is_at_work(self) -> bool:
+        """Whether it is ready, and has not ended as far as is known."""
         if not (self._is_ready or self._has_ended) and self._connection.poll():
             with self._watched():
                 self._connection.recv()
                 self._is_ready = True
-        return self._is_ready and not self._has_ended and self.under_way < _UNDER_WAY_MAX
+        return self._is_ready and not self._has_ended
 
     def _answer(self, number: int) -> _Answer | None:
         """Wait for what it makes of its batch `number`; whoever waits for an earlier one finds it ready."""

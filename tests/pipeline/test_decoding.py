@@ -60,9 +60,9 @@ def until_ready(decoding: Decoding) -> None:
     until_true(decodes_beside)
 
 
-def all_decode(decoding: Decoding) -> bool:
+def all_decode(decoding: Decoding, processes: int) -> bool:
     """Whether each process has one at work, and one waiting."""
-    told_before, count = decoding.beside, 2 * (decoding.width - 1)
+    told_before, count = decoding.beside, 2 * processes
     for answer in [decoding.begin(LETTER) for _ in range(count)]:
         answer()
     return decoding.beside == told_before + count
@@ -141,7 +141,8 @@ def test_several_are_under_way_at_once(stream: Path, processes: int) -> None:
     [reader] = open_readers([stream], 500)
     batches = [batch.records for batch in iter(reader.read, None)]
     with closing(Decoding(KEY, processes=processes, records_min=1)) as decoding:
-        until_true(lambda: all_decode(decoding))
+        until_true(lambda: all_decode(decoding, processes))
+        assert decoding.width == 1 + processes
         told_before = decoding.beside
         under_way = [decoding.begin(records) for records in batches]  # more than the processes take
         answers = [each() for each in reversed(under_way)][::-1]
@@ -158,8 +159,11 @@ def test_what_was_polled_before_an_error_is_decoded_before_it_is_raised() -> Non
         raise SourceError("the log is damaged")
 
     told = []
-    with closing(Decoding(KEY, processes=2)) as decoding, pytest.raises(SourceError, match="damaged"):
-        told.extend(arrival.told for arrival in arrivals(polled(), decoding))
+    with closing(Decoding(KEY, processes=1, records_min=1)) as decoding:
+        until_ready(decoding)
+        assert decoding.width == 2
+        with pytest.raises(SourceError, match="damaged"):
+            told.extend(arrival.told for arrival in arrivals(polled(), decoding))
     assert [each.letters.height for each in told] == [1, 1, 1]
 
 
@@ -233,6 +237,7 @@ def test_its_processes_start_before_the_key_is_known(stream: Path) -> None:
     with closing(Decoding(None, processes=1, records_min=1)) as decoding:
         decoding.expect(1)
         assert len(processes_of(os.getpid())) == 1
+        assert decoding.width == 1
         decoding.use_key(KEY)
         until_ready(decoding)
         assert_same(decoding.decode(batch.records), Decoder(KEY).decode(batch.records))

@@ -29,7 +29,14 @@ from tests.pipeline.commandline import (
     written,
 )
 
-DECODER = Decoding(b"a key for tests, long enough", processes=2)
+
+class Wide(Decoding):
+    """Has the next batch read early, as with processes, which batches as small as these do not start."""
+
+    width = property(lambda _: 2)
+
+
+DECODER = Wide(b"a key for tests, long enough")
 
 
 def turns_of(paths: Sequence[Path], *, as_of: datetime | None = None, batch_records_max: int = 3) -> list[Turn]:
