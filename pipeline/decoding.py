@@ -31,7 +31,8 @@ from schemas.frames import FACTS
 
 PROCESSES: Final = min(2, (os.cpu_count() or 1) - 1)
 """When two decode, judging is the longer work."""
-_RECORDS_MIN: Final = 20_000
+LARGE_BATCH: Final = 20_000
+"""Records from which on a batch is decoded in another process; smaller ones are decoded sooner than sent."""
 _UNDER_WAY_MAX: Final = 1 if sys.platform == "darwin" else 2
 """Of one process: while it decodes one batch, the next one is read and handed over. On macOS a descriptor that is sent has to be
 acknowledged before anything else is."""
@@ -52,7 +53,7 @@ class Decoding:
         hash_key: See `Decoder`; None: `use_key` tells it, before there is anything to decode.
         formats: See `Decoder`.
         processes: How many.
-        records_min: Batches of fewer records are small: they are decoded sooner than sent.
+        records_min: Batches of fewer records are small.
 
     Attributes:
         beside: Batches so far that other processes have decoded.
@@ -64,7 +65,7 @@ class Decoding:
         hash_key: bytes | None,
         formats: Formats = OUR_OWN,
         processes: int = PROCESSES,
-        records_min: int = _RECORDS_MIN,
+        records_min: int = LARGE_BATCH,
     ) -> None:
         self.beside = self.silent = 0
         self._formats = formats
@@ -99,8 +100,11 @@ class Decoding:
         return partial(self._decoded_here, records, until)
 
     def expect(self, records: int) -> None:
-        """Start the processes now, if it is worth it for so many records to come."""
-        if records >= self._records_min and not self._asides:
+        """Start the processes now, if it is worth it for so many records to come; if not, end those that were started."""
+        if records < self._records_min:
+            self.close()
+            self._asides = []
+        elif not self._asides:
             self._asides = [_Aside() for _ in range(self._processes)]
             self._tell()
 
@@ -251,15 +255,16 @@ class _Arena:
         _stream(table, measured)
         size: int = measured.size()
         if size > len(self._mapped):
-            os.ftruncate(self.descriptor, size)
-            self._mapped = mmap.mmap(self.descriptor, size)
+            # With room for somewhat larger ones: to map all of it again takes a fault for each page, here and there.
+            os.ftruncate(self.descriptor, 2 * size)
+            self._mapped = mmap.mmap(self.descriptor, 2 * size)
         _stream(table, pa.FixedSizeBufferWriter(pa.py_buffer(self._mapped)))
         return size
 
     def read(self, size: int) -> pl.DataFrame:
         """Read the frame, without a copy of it."""
         if size > len(self._mapped):
-            self._mapped = mmap.mmap(self.descriptor, size)
+            self._mapped = mmap.mmap(self.descriptor, 0)
         return _read(self._mapped)
 
     def close(self) -> None:

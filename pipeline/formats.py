@@ -49,7 +49,8 @@ class Formats:
             SettingsError: A table of `carriers_dir` is wrong.
         """
         try:
-            tables = load_tables(settings.carriers_dir)
+            # The shipped ones take a fifth of a second to read, and most streams never ask them.
+            tables = load_tables(settings.carriers_dir) if settings.carriers_dir else None
         except TableError as error:
             raise SettingsError(f"{error}: correct the table, or the setting carriers_dir") from error
         return cls(settings.formats, files=files, tables=tables, guess=guess)

@@ -11,30 +11,25 @@ and while a broker does not answer nothing is proven and the clock stands still.
 """
 
 import logging
-import threading
 import time
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, NamedTuple, cast
-from uuid import UUID
 
 import polars as pl
-from kafka import KafkaAdminClient, KafkaConsumer, OffsetAndMetadata, OffsetSpec, TopicPartition
+from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.errors import (
     CorruptRecordError,
     KafkaError,
-    LeaderNotAvailableError,
     LogTruncationError,
     OffsetOutOfRangeError,
     RetriableError,
-    UnknownTopicOrPartitionError,
-    for_code,
 )
 
 from pipeline.kafka_columns import read_in_columns, rows
+from pipeline.kafka_watch import CLOSE_SECONDS_MAX, RETRY_SECONDS, START_SECONDS_MAX, Log, Sight, Watch, server_names
 from pipeline.store import Offset
 from schemas.frames import RECORDS, TIME
 
@@ -44,12 +39,9 @@ FUTURE_SECONDS_MAX: Final = 300
 _GATHER_BACKLOG_SECONDS_MAX: Final = 0.3
 _UNWANTED_SECONDS: Final = 0.02
 _BATCH_BYTES_MAX: Final = 128 * 2**20
+_FIRST_BATCH_SHARE: Final = 8
+"""The first batch has so much less, and each may have twice as much as the one before: judging need not wait long for it."""
 _POLL_RECORDS_MAX: Final = 50_000
-_LOOK_SECONDS: Final = 0.5
-_START_SECONDS_MAX: Final = 15
-_CLOSE_SECONDS_MAX: Final = 5
-_RETRY_SECONDS: Final = 0.1
-_COMMITS_FAILED_MAX: Final = 10
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 #: Times that a Python datetime cannot hold in every zone are no times.
 _TIMESTAMP_MS_MAX: Final = int(datetime(9998, 12, 31, tzinfo=UTC).timestamp() * 1000)
@@ -60,7 +52,7 @@ _RECORDED_AT: Final = (
 
 CLIENT_DEFAULTS: Final[Mapping[str, object]] = {
     "client_id": "parcelwatch",
-    "bootstrap_timeout_ms": _START_SECONDS_MAX * 1000,
+    "bootstrap_timeout_ms": START_SECONDS_MAX * 1000,
     "reconnect_backoff_max_ms": 1000,
     "request_timeout_ms": 15_000,
 }
@@ -84,8 +76,6 @@ _CONSUMER_FIXED: Final[Mapping[str, object]] = {
     "group_id": None,
 }
 
-#: What a broker says of a topic that does not exist, or has only just been created.
-_NOT_YET: Final = frozenset({UnknownTopicOrPartitionError.errno, LeaderNotAvailableError.errno})
 
 log = logging.getLogger(__name__)
 
@@ -136,22 +126,6 @@ class KafkaBatch(NamedTuple):
     """Records not yet read, by partition, when the log ends were last asked for."""
 
 
-class _Log(NamedTuple):
-    """A partition as the broker has it."""
-
-    start: int
-    end: int
-    fingerprint: int | None
-
-
-class _Sight(NamedTuple):
-    """What the watch saw: nothing was appended before `at` that is not below the log ends."""
-
-    at: datetime
-    logs: Mapping[TopicPartition, _Log]
-    missing: frozenset[str]
-
-
 @dataclass
 class _Reading:
     """A partition as this process reads it."""
@@ -199,10 +173,11 @@ class KafkaSource:
         self.records_from_future = 0
         self._positions = dict(start)
         self._batch_records_max = batch_records_max
+        self._batch_bytes_max = _BATCH_BYTES_MAX // _FIRST_BATCH_SHARE
         self._on_gap = on_gap
         self._now = now
         self._readings: dict[TopicPartition, _Reading] = {}
-        self._followed: _Sight | None = None
+        self._followed: Sight | None = None
         self._failure: SourceError | None = None
         self._truncated: dict[TopicPartition, OffsetAndMetadata | None] = {}
         settings = {**CLIENT_DEFAULTS, **_CONSUMER_DEFAULTS, **settings}
@@ -214,7 +189,7 @@ class KafkaSource:
             self._consumer = KafkaConsumer(**{**settings, **_CONSUMER_FIXED})
             read_in_columns(self._consumer)
             try:
-                self._watch = _Watch(settings, tuple(dict.fromkeys(topics)), now)
+                self._watch = Watch(settings, tuple(dict.fromkeys(topics)), now)
             except BaseException:
                 self._consumer.close()
                 raise
@@ -276,7 +251,7 @@ class KafkaSource:
     def close(self) -> None:
         """Commits what was acknowledged last and closes the connections, within seconds. May be called twice."""
         self._watch.close()
-        self._consumer.close(timeout_ms=_CLOSE_SECONDS_MAX * 1000)
+        self._consumer.close(timeout_ms=CLOSE_SECONDS_MAX * 1000)
 
     def _gather(self, timeout_seconds: float, gather_seconds: float, wanted: Callable[[], bool]) -> pl.DataFrame:
         chunks: list[pl.DataFrame] = []
@@ -304,8 +279,8 @@ class KafkaSource:
                 size += int(chunk.estimated_size())
             if chunks:
                 deadline = begun + (_GATHER_BACKLOG_SECONDS_MAX if self.backlog else gather_seconds)
-            full = room <= 0 or size >= _BATCH_BYTES_MAX
-            if full or (wanted() and time.monotonic() >= deadline):
+            if room <= 0 or size >= self._batch_bytes_max or (wanted() and time.monotonic() >= deadline):
+                self._batch_bytes_max = min(2 * self._batch_bytes_max, _BATCH_BYTES_MAX)
                 return pl.concat(chunks).with_columns(_RECORDED_AT) if chunks else RECORDS.to_frame()
 
     def _fetch(self, wait_seconds: float, records_max: int) -> dict[TopicPartition, list[Any]]:
@@ -321,7 +296,7 @@ class KafkaSource:
         except LogTruncationError as error:
             self._truncated |= error.divergent_offsets
         except RetriableError:
-            time.sleep(min(wait_seconds, _RETRY_SECONDS))
+            time.sleep(min(wait_seconds, RETRY_SECONDS))
         except CorruptRecordError as error:
             # The client cannot read past it.
             raise SourceError(
@@ -353,7 +328,7 @@ class KafkaSource:
             self._truncated |= error.divergent_offsets
             return cast("int", self._consumer.position(partition, timeout_ms=0))
 
-    def _clock(self, sight: _Sight) -> datetime | None:
+    def _clock(self, sight: Sight) -> datetime | None:
         if sight.missing or not sight.logs:
             return None
         moments = []
@@ -364,7 +339,7 @@ class KafkaSource:
             moments.append(reading.read_until)
         return min(moments)
 
-    def _follow(self, sight: _Sight) -> None:
+    def _follow(self, sight: Sight) -> None:
         """Reads what there is now: new partitions, topics made again, and no more of those that are gone."""
         if sight is self._followed:
             return
@@ -386,7 +361,7 @@ class KafkaSource:
             self._readings[partition] = _Reading(source, log_.fingerprint, -1 if known is None else known.position)
         self._followed = sight
 
-    def _first_position(self, source: str, log_: _Log) -> int:
+    def _first_position(self, source: str, log_: Log) -> int:
         known = self._positions.get(source)
         if known is None:
             return log_.start
@@ -395,7 +370,7 @@ class KafkaSource:
             return log_.start
         return self._within(source, known.position, log_)
 
-    def _within(self, source: str, position: int, log_: _Log) -> int:
+    def _within(self, source: str, position: int, log_: Log) -> int:
         """`position`, or after reporting a gap the nearest one that the log has."""
         if position < log_.start:
             self._report(Gap(source, position, log_.start, "deleted"))
@@ -436,147 +411,13 @@ class KafkaSource:
         log.warning("%s; going on without them", gap)
 
 
-class _Watch:
-    """Looks at the broker twice a second, and commits the group's offsets, in a thread and on a connection of its own."""
-
-    def __init__(self, settings: Mapping[str, Any], topics: Sequence[str], now: Callable[[], datetime]) -> None:
-        self._topics = topics
-        self._now = now
-        self._servers = _servers(settings)
-        self._group = cast("str | None", settings.get("group_id"))
-        self._isolation = settings.get("isolation_level", "read_uncommitted")
-        self._admin = KafkaAdminClient(
-            **{name: value for name, value in settings.items() if name in KafkaAdminClient.DEFAULT_CONFIG}
-        )
-        self._failing = False
-        self._uncommitted: dict[TopicPartition, OffsetAndMetadata] = {}
-        self._commits_failed = 0
-        self._lock = threading.Lock()
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="kafka-watch", daemon=True)
-        #: The newest sight. Replaced, never changed.
-        self.sight = _Sight(now(), {}, frozenset())
-        self._begun = 0.0
-        try:
-            self._look_first()
-        except BaseException:
-            self._admin.close()
-            raise
-        self._thread.start()
-
-    def look(self) -> _Sight:
-        """Asks the broker now, and returns the newest sight. Safe for threads.
-
-        Raises:
-            KafkaError: it does not answer, or not for all partitions.
-        """
-        # First the wall clock, then the log ends: what is appended before the one is below the other.
-        begun, at = time.monotonic(), self._now()
-        described = self._admin.describe_topics(list(self._topics))
-        missing = frozenset(topic["name"] for topic in described if topic["error_code"] in _NOT_YET)
-        for topic in described:
-            if topic["error_code"] and topic["name"] not in missing:
-                raise for_code(topic["error_code"])(topic["name"])
-        fingerprints = {
-            TopicPartition(topic["name"], partition["partition_index"]): _fingerprint(topic["topic_id"])
-            for topic in described
-            for partition in topic["partitions"]
-        }
-        starts = self._offsets(fingerprints, OffsetSpec.EARLIEST)
-        ends = self._offsets(fingerprints, OffsetSpec.LATEST)
-        logs = {partition: _Log(starts[partition], ends[partition], mark) for partition, mark in fingerprints.items()}
-        with self._lock:
-            # Not by the wall clock: it may be set back.
-            if begun >= self._begun:
-                self._say_missing(missing)
-                self._begun, self.sight = begun, _Sight(at, logs, missing)
-            return self.sight
-
-    def commit(self, offsets: Mapping[str, Offset]) -> None:
-        """Commits `offsets` of the group at the next look. Safe for threads."""
-        if self._group is None:
-            return
-        with self._lock:
-            for source, offset in offsets.items():
-                topic, _, partition = source.rpartition("/")
-                self._uncommitted[TopicPartition(topic, int(partition))] = OffsetAndMetadata(offset.position, "", -1)
-
-    def close(self) -> None:
-        self._closing.set()
-        self._thread.join(_CLOSE_SECONDS_MAX)
-        self._admin.close()
-
-    def _look_first(self) -> None:
-        deadline = time.monotonic() + _START_SECONDS_MAX
-        while True:
-            try:
-                self.look()
-            except RetriableError:
-                # A broker that has just started, or a topic just created, is not known everywhere yet.
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(_RETRY_SECONDS)
-            else:
-                return
-
-    def _run(self) -> None:
-        while not self._closing.wait(_LOOK_SECONDS):
-            try:
-                self.look()
-            except Exception as error:  # Whatever it is: nothing is proven by it, and the next look may succeed.
-                if not self._failing:
-                    log.warning(
-                        "Kafka at %s does not answer (%s): trying again; the clock stands still", self._servers, error
-                    )
-                self._failing = True
-                continue
-            if self._failing:
-                log.info("Kafka at %s answers again", self._servers)
-            self._failing = False
-            self._commit_now()
-        if not self._failing:
-            self._commit_now()
-
-    def _commit_now(self) -> None:
-        with self._lock:
-            offsets, self._uncommitted = self._uncommitted, {}
-        if not offsets:
-            return
-        try:
-            errors = {error for error in self._admin.alter_group_offsets(self._group, offsets).values() if error.errno}
-            problem = ", ".join(sorted(error.__name__ for error in errors))
-        except Exception as error:  # For lag monitors only: nothing here may end the watch.
-            problem = str(error)
-        if not problem:
-            self._commits_failed = 0
-            return
-        with self._lock:
-            self._uncommitted = {**offsets, **self._uncommitted}
-        self._commits_failed += 1
-        # The first commit of a new cluster fails while the broker makes its offsets topic.
-        if self._commits_failed == _COMMITS_FAILED_MAX:
-            log.warning("offsets of group %s are not committed (%s): lag monitors are behind", self._group, problem)
-
-    def _offsets(self, partitions: Iterable[TopicPartition], spec: OffsetSpec) -> dict[TopicPartition, int]:
-        wanted = dict.fromkeys(partitions, spec)
-        found = self._admin.list_partition_offsets(wanted, self._isolation) if wanted else {}
-        return {partition: found[partition].offset for partition in wanted}
-
-    def _say_missing(self, missing: frozenset[str]) -> None:
-        if missing - self.sight.missing:
-            names = ", ".join(sorted(missing))
-            log.warning("no topic %s at %s: waiting for it; until then the clock stands still", names, self._servers)
-        if self.sight.missing - missing:
-            log.info("topic %s is there now", ", ".join(sorted(self.sight.missing - missing)))
-
-
 @contextmanager
 def connecting(settings: Mapping[str, Any]) -> Iterator[None]:
     """Turns what a client raises while it connects into a SourceError, in one line."""
     if logging.getLogger("kafka").level == logging.NOTSET:
         # While a broker is away the client reports every attempt; we say it once.
         logging.getLogger("kafka").setLevel(logging.CRITICAL)
-    servers = _servers(settings)
+    servers = server_names(settings)
     try:
         yield
     except RetriableError as error:
@@ -587,13 +428,3 @@ def connecting(settings: Mapping[str, Any]) -> Iterator[None]:
         ) from error
     except (KafkaError, OSError, ValueError, TypeError, AssertionError) as error:
         raise SourceError(f"Kafka at {servers} cannot be read: {error}") from error
-
-
-def _servers(settings: Mapping[str, Any]) -> str:
-    servers = settings.get("bootstrap_servers", "localhost:9092")
-    return servers if isinstance(servers, str) else ", ".join(servers)
-
-
-def _fingerprint(topic_id: str | UUID | None) -> int | None:
-    """Tells a topic from another one of the same name that came after it; None from brokers that give topics no id."""
-    return None if topic_id is None else zlib.crc32(str(topic_id).encode())

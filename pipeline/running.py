@@ -53,7 +53,7 @@ def opened(settings: Settings, formats: Formats | None = None, records: int = 0)
     Args:
         settings: What to open, and how.
         formats: Those of the settings unless given.
-        records: How many are known to come: what decodes them may have to be started.
+        records: How many are to be expected: what decodes them may have to be started.
 
     Raises:
         SettingsError: A platform profile or a table of carriers is wrong.

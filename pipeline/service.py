@@ -15,7 +15,7 @@ from threading import Event
 from typing import Final, NamedTuple
 
 from pipeline.cli import program_version
-from pipeline.decoding import Decoding
+from pipeline.decoding import LARGE_BATCH, Decoding
 from pipeline.engine import Engine, Outcome
 from pipeline.kafka_source import KafkaBatch, KafkaSource
 from pipeline.metrics import Health, Metrics, MetricsServer
@@ -61,7 +61,8 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             if settings.http_port
             else None
         )
-        pipeline = stack.enter_context(opened(settings))
+        # Whether much is waiting, only Kafka will say; by then it is to be decoded.
+        pipeline = stack.enter_context(opened(settings, records=settings.batch_records_max))
         source = stack.enter_context(closing(_source(settings, pipeline)))
         publisher = stack.enter_context(
             closing(Publisher(settings.kafka_keywords(), settings.flags_topic, settings.letters_topic))
@@ -123,8 +124,8 @@ def polls(source: KafkaSource, settings: Settings, wanted: Callable[[], bool]) -
 
 
 def has_backlog(batch: KafkaBatch) -> bool:
-    """Whether at least as much again is waiting. If not, what is decoded early only gets old: meanwhile it could have grown."""
-    return sum(batch.lag.values()) > batch.records.height
+    """Whether as much again is waiting, or much anyway. If not, what is decoded early only gets old, and could have grown."""
+    return sum(batch.lag.values()) > min(batch.records.height, LARGE_BATCH)
 
 
 def arrivals(batches: Iterator[KafkaBatch], decoder: Decoding) -> Iterator[Arrival]:

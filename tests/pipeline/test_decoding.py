@@ -16,11 +16,11 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from pipeline.decode import Decoded, Decoder
-from pipeline.decoding import Decoding
+from pipeline.decoding import LARGE_BATCH, Decoding
 from pipeline.files import open_readers
 from pipeline.formats import Formats
 from pipeline.kafka_source import KafkaBatch, SourceError
-from pipeline.service import arrivals
+from pipeline.service import arrivals, has_backlog
 from pipeline.simulate import START, Simulation, write_file
 from pipeline.told import Told, told
 from schemas.carriers import load_tables
@@ -167,6 +167,18 @@ def test_what_was_polled_before_an_error_is_decoded_before_it_is_raised() -> Non
     assert [each.letters.height for each in told] == [1, 1, 1]
 
 
+def test_what_is_waiting_is_a_backlog_if_it_is_as_much_again_or_much_in_itself() -> None:
+    small, large = pl.concat([LETTER] * 100), pl.concat([LETTER] * (2 * LARGE_BATCH))
+    for records, lag, answer in (
+        (small, 100, False),
+        (small, 101, True),
+        (large, LARGE_BATCH, False),
+        (large, LARGE_BATCH + 1, True),
+        (small.clear(), 0, False),
+    ):
+        assert has_backlog(KafkaBatch(records, {}, None, {"t/0": lag - lag // 2, "t/1": lag // 2})) is answer
+
+
 def test_small_batches_are_decoded_here(stream: Path) -> None:
     [reader] = open_readers([stream], 100)
     batch = reader.read()
@@ -245,6 +257,15 @@ def test_its_processes_start_before_the_key_is_known(stream: Path) -> None:
     with closing(Decoding(None, processes=1, records_min=1)) as decoding:
         decoding.expect(1)  # and it may never be
     assert processes_of(os.getpid()) == []
+
+
+def test_processes_that_there_is_no_work_for_are_ended() -> None:
+    with closing(Decoding(KEY, processes=2, records_min=2)) as decoding:
+        decoding.expect(2)
+        assert len(processes_of(os.getpid())) == 2
+        decoding.expect(1)
+        assert processes_of(os.getpid()) == []
+        assert decoding.decode(LETTER).letters.height == 1
 
 
 def test_it_ends_with_who_has_started_it() -> None:

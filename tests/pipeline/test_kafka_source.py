@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import polars as pl
@@ -12,6 +13,7 @@ import pytest
 from kafka import KafkaProducer
 from kafka.errors import CoordinatorNotAvailableError
 
+from pipeline import kafka_source
 from pipeline.kafka_source import (
     Gap,
     KafkaBatch,
@@ -138,6 +140,20 @@ def test_a_batch_that_is_not_wanted_yet_grows_until_it_is_or_is_full(kafka: Brok
         assert reading.poll(5, 0.0, wanted).records.height == 15
     with source(kafka, topic, batch_records_max=12) as reading:
         assert reading.poll(5, 0.0, lambda: False).records.height == 12
+
+
+def test_of_a_backlog_the_first_batches_are_small(
+    kafka: Broker, new_topic: NewTopic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = new_topic()
+    produce(kafka, topic, [b"x" * 100] * 5000)
+    monkeypatch.setattr(kafka_source, "_BATCH_BYTES_MAX", 160_000)
+    monkeypatch.setattr(kafka_source, "_POLL_RECORDS_MAX", 10)
+    with source(kafka, topic, batch_records_max=10_000) as reading:
+        heights = [reading.poll(5, 60, lambda: False).records.height for _ in range(5)]
+    assert heights[0] < 200, "of more than a hundred bytes each, the first batch has room for 20,000"
+    assert all(1.8 * one < another < 2.2 * one for one, another in pairwise(heights[:4]))
+    assert heights[4] == heights[3]
 
 
 def test_reading_goes_on_from_given_offsets_and_no_batch_exceeds_its_limit(kafka: Broker, new_topic: NewTopic) -> None:
