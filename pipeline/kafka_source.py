@@ -76,7 +76,6 @@ _CONSUMER_FIXED: Final[Mapping[str, object]] = {
     "group_id": None,
 }
 
-
 log = logging.getLogger(__name__)
 
 

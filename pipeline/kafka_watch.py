@@ -109,7 +109,7 @@ class Watch:
                 self._uncommitted[TopicPartition(topic, int(partition))] = OffsetAndMetadata(offset.position, "", -1)
 
     def close(self) -> None:
-        """Commit what is left and let the connection go, within seconds. May be called twice."""
+        """Commits what was acknowledged last and closes the connection, within seconds. May be called twice."""
         self._closing.set()
         self._thread.join(CLOSE_SECONDS_MAX)
         self._admin.close()
