@@ -36,6 +36,8 @@ LARGE_BATCH: Final = 20_000
 _UNDER_WAY_MAX: Final = 1 if sys.platform == "darwin" else 2
 """Of one process: while it decodes one batch, the next one is read and handed over. On macOS a descriptor that is sent has to be
 acknowledged before anything else is."""
+_ALLOCATOR: Final = "dirty_decay_ms:30000,muzzy_decay_ms:30000,oversize_threshold:0"
+"""Of Polars there: it keeps the memory of a batch for the next one, large pieces too. Here the facts need the room."""
 _ROW: Final = "row"
 _LETTERS: Final = "letters"
 _ALIGNMENT: Final = 64
@@ -166,7 +168,7 @@ class _Aside:
                 [sys.executable, "-P", "-m", __name__, *map(str, shared)],
                 pass_fds=shared,
                 # What is imported here, and not what lies in the folder that the user works in.
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                env={**os.environ, "_RJEM_MALLOC_CONF": _ALLOCATOR, "PYTHONPATH": os.pathsep.join(sys.path)},
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is for us
             )
