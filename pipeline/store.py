@@ -48,13 +48,13 @@ __all__ = ["Commit", "Offset", "Store", "StoreError", "StoreLockedError"]
 
 _log = logging.getLogger(__name__)
 
-COMMITS_WAITING_MAX: Final = 3
-"""How many commits may be under way: while they wait for a checkpoint, more batches are judged."""
+COMMITS_WAITING_MAX: Final = 2
+"""How many commits may be under way: while one waits for a checkpoint, another batch is judged."""
 _BATCH_ROWS: Final = 65_536
 _COPY_SHARE: Final = 10
 """When a copy took S seconds, the next checkpoint begins no sooner than this many times S after the last one."""
-_LONG_LOG_BYTES: Final = 128 * 2**20
-"""What a checkpoint takes a second to write into the file: it comes at once then, and commits do not wait for longer ones."""
+_LONG_LOG_BYTES: Final = 64 * 2**20
+"""What a checkpoint takes half a second to write into the file: it comes at once then, and commits do not wait for longer ones."""
 _COPY_SHARE_LONG_LOG: Final = 2
 _SHORT_LOG_BYTES: Final = 16 * 2**20
 """What one checkpoint writes has row groups of its own. Those of a longer log are large enough to stay as they are."""
