@@ -1,10 +1,10 @@
 """Columns that grow, keys as dense numbers, and rows chained by owner: what the facts in memory are made of.
 
-Everything works on whole batches; no call loops over rows in Python. All that is held lies in `Table`s, which `tables` names, so
-that memory can be written to a file as it is, and read back.
+Everything works on whole batches; no call loops over rows in Python, but for few long chains. All that is held lies in
+`Table`s, which `tables` names, so that memory can be written to a file as it is, and read back.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import reduce
 from operator import xor
 from typing import Any, Final, TypeVar
@@ -251,6 +251,16 @@ class Memo:
         return prefixed("index", self._index.tables()) | {"answers": self._answers}
 
 
+_CHAINS_FEW: Final = 16
+"""So few are followed link by link: a step of all at once costs as much, and what thousands of orders share has as many links."""
+
+
+def _linked(links: memoryview, row: int) -> Iterator[int]:
+    while row >= 0:
+        yield row
+        row = links[row]
+
+
 class Chains:
     """The rows of each owner, as linked lists through a table: `head[owner]`, then `previous[row]`."""
 
@@ -280,11 +290,15 @@ class Chains:
         owner = owners[owners < len(head)]
         row = head[owner]
         found = [(owner[:0], row[:0])]
-        while row.size:
+        while row.size > _CHAINS_FEW:
             some = row >= 0
             owner, row = owner[some], row[some]
             found.append((owner, row))
             row = previous[row]
+        links = previous.data
+        for one, last in zip(owner.tolist(), row.tolist(), strict=True):
+            linked = np.fromiter(_linked(links, last), np.int32)
+            found.append((np.full(len(linked), one, np.int32), linked))
         return np.concatenate([one for one, _ in found]), np.concatenate([one for _, one in found])
 
     def rows(self, owners: Ints) -> Ints:

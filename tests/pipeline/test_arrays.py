@@ -25,6 +25,7 @@ from pipeline.packing import NEVER, UNKNOWN, micros, time_column
 from schemas.frames import TIME
 
 SMALL = st.integers(0, 12)
+OWNERS = st.integers(0, 40)  # more than are followed one by one
 WORDS = st.text("ab\x00é快\U0001f4e6\xff", max_size=4)
 
 
@@ -54,11 +55,13 @@ def test_an_index_finds_all_of_many_and_none_of_others() -> None:
     assert (index.find(hashes ^ np.uint64(1)) == NONE).all()
 
 
-@given(st.lists(st.lists(SMALL, max_size=20), max_size=6), st.lists(SMALL, unique=True))
+@given(
+    st.lists(st.lists(OWNERS | SMALL, max_size=60), max_size=6), st.lists(OWNERS, unique=True) | st.just([*range(41)])
+)
 def test_chains_give_the_rows_of_each_owner(batches: list[list[int]], asked: list[int]) -> None:
     chains, sparse, owners = Chains(), SparseChains(), list[int]()
     for batch in batches:
-        chains.append(np.array(batch, np.int32), 13)
+        chains.append(np.array(batch, np.int32), 41)
         sparse.append(np.array(batch, np.int32))
         owners += batch
     expected = {(owner, row) for row, owner in enumerate(owners) if owner in asked}
