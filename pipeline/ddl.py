@@ -43,7 +43,13 @@ _TABLES: Final[Mapping[str, Mapping[str, pl.DataType | type[pl.DataType]]]] = {
     "offsets": {"source": pl.String(), "position": pl.Int64(), "checksum": pl.Int64()},
     "published": {"topic": pl.String(), "last": pl.Int64()},
     "purged": {"table_name": pl.String(), "rows": pl.Int64(), "last": pl.Int64()},
-    "parcelwatch": {"format": pl.Int32(), "views": pl.String(), "clock": TIME, "memory": pl.String()},
+    "parcelwatch": {
+        "format": pl.Int32(),
+        "views": pl.String(),
+        "clock": TIME,
+        "memory": pl.String(),
+        "key_mark": pl.String(),
+    },
 }
 
 
@@ -67,7 +73,7 @@ def _table_statements() -> list[str]:
 
 def ddl(views: str) -> str:
     """Return what makes an empty database with these views."""
-    about = f"INSERT INTO parcelwatch VALUES ({FORMAT}, '{_digest(views)}', NULL, NULL);"
+    about = f"INSERT INTO parcelwatch (format, views) VALUES ({FORMAT}, '{_digest(views)}');"
     return "\n".join([*_table_statements(), about, views])
 
 

@@ -15,7 +15,7 @@ import duckdb
 
 from pipeline.copying import copy_durably, sync_folder
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """The version of the tables. A file of a newer one is refused, one of an older one is upgraded."""
 
 CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {

@@ -1,5 +1,6 @@
 """What every command that judges has in common: opening the pipeline, working ahead, and stopping in order."""
 
+import hmac
 import os
 import secrets
 import signal
@@ -29,10 +30,12 @@ Item = TypeVar("Item")
 
 _STOP_LATENCY_SECONDS: Final = 0.1
 _KEY_BYTES: Final = 32
+_MARKED: Final = b"parcelwatch"
+"""Hashed with a key, it tells the key from others, and nothing about it."""
 
 
 class HashKeyError(RuntimeError):
-    """The key that names and phones are hashed with is missing or unreadable; the message says how to get it back."""
+    """The key that names and phones are hashed with is missing, unreadable or another one; the message says what to do."""
 
 
 class Pipeline(NamedTuple):
@@ -58,7 +61,7 @@ def opened(settings: Settings, formats: Formats | None = None, records: int = 0)
     Raises:
         SettingsError: A platform profile or a table of carriers is wrong.
         StoreError: The database cannot be opened, or another process has it.
-        HashKeyError: The database's key is gone.
+        HashKeyError: The database's key is gone, or it is another one.
     """
     # The first batch needs them, the database takes as long.
     Thread(target=load_names, name="names", daemon=True).start()
@@ -69,7 +72,7 @@ def opened(settings: Settings, formats: Formats | None = None, records: int = 0)
         Store(settings.db, copy_every_seconds=settings.copy_every_seconds, extra_views=views) as store,
         serving(store, settings.query_seconds_max),
     ):
-        decoder.use_key(hash_key(settings, fresh=store.clock() is None and not store.offsets()))
+        decoder.use_key(hash_key(settings, store))
         warn = None if settings.warn_hours is None else timedelta(hours=settings.warn_hours)
         retention = None if settings.retention_days is None else timedelta(days=settings.retention_days)
         engine = Engine(
@@ -103,14 +106,28 @@ def profiles_of(settings: Settings) -> Profiles:
         raise SettingsError(f"{error}: correct the profile, or the setting profiles_dir") from error
 
 
-def hash_key(settings: Settings, *, fresh: bool) -> bytes:
-    """The key of the settings, else the one beside the database, made there at the first use of a `fresh` database."""
-    if settings.hash_key is not None:
-        return settings.hash_key.get_secret_value().encode()
+def hash_key(settings: Settings, store: Store) -> bytes:
+    """The key of the settings, else the one beside the database, made there at the first use of a fresh database.
+
+    Under another key than before, the same person would look like another one, and every shared waybill like a fraud.
+    """
+    fresh = store.clock() is None and not store.offsets()
     path = Path(f"{settings.db}.key")
+    if settings.hash_key is not None:
+        key, origin = settings.hash_key.get_secret_value().encode(), "the setting hash_key"
+    else:
+        key, origin = _kept_key(path, settings, fresh=fresh), str(path)
+    mark = hmac.digest(key, _MARKED, "sha256").hex()
+    if store.key_mark != mark:
+        if not fresh and store.key_mark is not None:
+            raise HashKeyError(f"{origin} is not the key that {settings.db} was begun with: put that back")
+        store.remember_key(mark)
+    return key
+
+
+def _kept_key(path: Path, settings: Settings, *, fresh: bool) -> bytes:
     if not path.exists():
         if not fresh:
-            # Under another key the same person would look like another one, and every shared waybill like a fraud.
             message = (
                 f"{path} is missing: put back the key that {settings.db} was begun with, or set PARCELWATCH_HASH_KEY"
             )

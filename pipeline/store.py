@@ -93,6 +93,8 @@ class Store:
         self._next_seq = self._next_letter = 1
         self.memory: str | None = None
         """The token of the file that memory was last written to; see `pipeline.memory`."""
+        self.key_mark: str | None = None
+        """What tells the key that names are hashed with from others; see `pipeline.running`."""
         self.appended: dict[str, int] = {}
         """How many rows each table of facts has ever been given."""
         self._copy_every_seconds = copy_every_seconds
@@ -255,11 +257,16 @@ class Store:
         if token == self.memory:
             return
         self.memory = token
-        self._soon(partial(self._remember_memory, token))
+        self._soon(partial(self._set_alone, "memory", token))
 
-    def _remember_memory(self, token: str | None) -> None:
+    def remember_key(self, mark: str) -> None:
+        """Remember what tells the key that names are hashed with from others."""
+        self.key_mark = mark
+        self._set_alone("key_mark", mark)
+
+    def _set_alone(self, name: str, value: object) -> None:
         with self._transaction():
-            self._set("memory", token)
+            self._set(name, value)
         self._committed = True
 
     # Reading
@@ -477,19 +484,16 @@ class Store:
     def _remember(self) -> None:
         """Read what the writer keeps in memory."""
         state = self.sql(
-            f"SELECT clock, memory, {_next_number('flag_log', 'seq')} AS seq, {_next_number('letters', 'id')} AS letter "
+            f"SELECT clock, memory, key_mark, {_next_number('flag_log', 'seq')} AS seq, {_next_number('letters', 'id')} AS letter "
             "FROM parcelwatch"
         ).row(0, named=True)
-        self._clock, self.memory = state["clock"], state["memory"]
+        self._clock, self.memory, self.key_mark = state["clock"], state["memory"], state["key_mark"]
         self._next_seq, self._next_letter = state["seq"], state["letter"]
         purged = dict(self.sql("SELECT table_name, rows FROM purged").iter_rows())
         self.appended = {table: self.sql(f"SELECT count(*) FROM {table}").item() + purged[table] for table in FACTS}
-        self._offsets = {
-            source: Offset(position, checksum)
-            for source, position, checksum in self.sql("SELECT source, position, checksum FROM offsets").iter_rows()
-        }
-        last = self.sql("SELECT source, max(position) AS position FROM letters GROUP BY source")
-        self._last_letters = dict(last.iter_rows())
+        offsets = self.sql("SELECT source, position, checksum FROM offsets")
+        self._offsets = {source: Offset(*at) for source, *at in offsets.iter_rows()}
+        self._last_letters = dict(self.sql("SELECT source, max(position) FROM letters GROUP BY source").iter_rows())
 
     # Statements
 

@@ -234,6 +234,22 @@ def test_the_hash_key_is_made_once_and_never_replaced(tmp_path: Path) -> None:
     assert "d.duckdb.key is missing" in refused.complaint
     assert not key.exists()
     assert parcelwatch(*arguments, cwd=tmp_path, PARCELWATCH_HASH_KEY=content.decode().strip()).status == 0
+    for origin, environment in (
+        ("the setting hash_key", {"PARCELWATCH_HASH_KEY": "another one 0123456789"}),
+        ("d.duckdb.key", {}),
+    ):
+        key.write_bytes(content[::-1])
+        refused = parcelwatch(*arguments, cwd=tmp_path, **environment)
+        assert refused.status == 1
+        assert f"{origin} is not the key that d.duckdb was begun with" in refused.complaint
+
+
+def test_a_database_that_is_still_empty_takes_another_hash_key(tmp_path: Path) -> None:
+    write(tmp_path / "nothing.ndjson", [])
+    write(tmp_path / "a.ndjson", parcel(1))
+    assert parcelwatch("replay", "nothing.ndjson", "--db", "d.duckdb", cwd=tmp_path).status == 0
+    key = {"PARCELWATCH_HASH_KEY": "another one 0123456789"}
+    assert parcelwatch("replay", "a.ndjson", "--db", "d.duckdb", cwd=tmp_path, **key).status == 0
 
 
 def test_the_summary_of_a_parquet_folder_and_its_lines_agree(tmp_path: Path) -> None:
