@@ -12,8 +12,7 @@ and while a broker does not answer nothing is proven and the clock stands still.
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, NamedTuple, cast
@@ -29,7 +28,8 @@ from kafka.errors import (
 )
 
 from pipeline.kafka_columns import read_in_columns, rows
-from pipeline.kafka_watch import CLOSE_SECONDS_MAX, RETRY_SECONDS, START_SECONDS_MAX, Log, Sight, Watch, server_names
+from pipeline.kafka_connecting import CLIENT_DEFAULTS, SourceError, connecting
+from pipeline.kafka_watch import CLOSE_SECONDS_MAX, RETRY_SECONDS, Log, Sight, Watch
 from pipeline.store import Offset
 from schemas.frames import RECORDS, TIME
 
@@ -50,14 +50,6 @@ _RECORDED_AT: Final = (
     pl.when(pl.col("recorded_at").is_between(0, _TIMESTAMP_MS_MAX)).then(pl.col("recorded_at") * 1000).cast(TIME)
 )
 
-CLIENT_DEFAULTS: Final[Mapping[str, object]] = {
-    "client_id": "parcelwatch",
-    "bootstrap_timeout_ms": START_SECONDS_MAX * 1000,
-    "reconnect_backoff_max_ms": 1000,
-    "request_timeout_ms": 15_000,
-}
-"""Settings of every Kafka client here, unless the user's say otherwise."""
-
 _CONSUMER_DEFAULTS: Final[Mapping[str, object]] = {
     # A backlog comes in bigger pieces than the client's own 1 MiB. No more than its `fetch_max_bytes`, 50 MiB, come at once.
     "max_partition_fetch_bytes": 4 * 2**20,
@@ -77,14 +69,6 @@ _CONSUMER_FIXED: Final[Mapping[str, object]] = {
 }
 
 log = logging.getLogger(__name__)
-
-
-class SourceError(Exception):
-    """Kafka cannot be read. The message is one line that says what to do."""
-
-
-class SourceUnreachableError(SourceError):
-    """No broker answered at start."""
 
 
 class RetentionGapError(SourceError):
@@ -408,22 +392,3 @@ class KafkaSource:
         if self._on_gap == "fail":
             raise RetentionGapError(f"{gap}; to go on without them, set on_retention_gap to continue")
         log.warning("%s; going on without them", gap)
-
-
-@contextmanager
-def connecting(settings: Mapping[str, Any]) -> Iterator[None]:
-    """Turns what a client raises while it connects into a SourceError, in one line."""
-    if logging.getLogger("kafka").level == logging.NOTSET:
-        # While a broker is away the client reports every attempt; we say it once.
-        logging.getLogger("kafka").setLevel(logging.CRITICAL)
-    servers = server_names(settings)
-    try:
-        yield
-    except RetriableError as error:
-        seconds = settings["bootstrap_timeout_ms"] / 1000
-        raise SourceUnreachableError(
-            f"no Kafka broker answers at {servers} within {seconds:.0f} s: "
-            "check that it runs, and the settings bootstrap_servers and kafka (SASL, TLS)"
-        ) from error
-    except (KafkaError, OSError, ValueError, TypeError, AssertionError) as error:
-        raise SourceError(f"Kafka at {servers} cannot be read: {error}") from error

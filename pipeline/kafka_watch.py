@@ -12,10 +12,9 @@ from uuid import UUID
 from kafka import KafkaAdminClient, OffsetAndMetadata, OffsetSpec, TopicPartition
 from kafka.errors import LeaderNotAvailableError, RetriableError, UnknownTopicOrPartitionError, for_code
 
+from pipeline.kafka_connecting import START_SECONDS_MAX, server_names
 from pipeline.store import Offset
 
-START_SECONDS_MAX: Final = 15
-"""How long a broker, or a topic, may take to be there."""
 CLOSE_SECONDS_MAX: Final = 5
 RETRY_SECONDS: Final = 0.1
 _LOOK_SECONDS: Final = 0.5
@@ -176,12 +175,6 @@ class Watch:
             log.warning("no topic %s at %s: waiting for it; until then the clock stands still", names, self._servers)
         if self.sight.missing - missing:
             log.info("topic %s is there now", ", ".join(sorted(self.sight.missing - missing)))
-
-
-def server_names(settings: Mapping[str, Any]) -> str:
-    """The brokers that the settings name, for people."""
-    servers = settings.get("bootstrap_servers", "localhost:9092")
-    return servers if isinstance(servers, str) else ", ".join(servers)
 
 
 def _fingerprint(topic_id: str | UUID | None) -> int | None:

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from kafka import KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError
 
-from pipeline.kafka_source import CLIENT_DEFAULTS, SourceError, connecting
+from pipeline.kafka_connecting import CLIENT_DEFAULTS, SourceError, connecting
 from pipeline.store import Store
 
 RAW_BYTES_MAX: Final = 100_000

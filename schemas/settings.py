@@ -266,7 +266,21 @@ class Settings(BaseSettings):
         return tuple(dict.fromkeys((self.orders_topic, self.scans_topic, *declared)))
 
     def kafka_keywords(self) -> dict[str, object]:
-        """Keyword arguments for any Kafka client: the brokers and everything under `kafka`. Holds secrets: never log it."""
+        """Keyword arguments for any Kafka client: the brokers and everything under `kafka`. Holds secrets: never log it.
+
+        Raises:
+            SettingsError: It does not say how to log in. Only who connects has to know.
+        """
+        client = self.kafka
+        if client.security_protocol.startswith("SASL"):
+            if not client.sasl_mechanism:
+                raise SettingsError(f"security_protocol {client.security_protocol} needs sasl_mechanism")
+            named = client.sasl_plain_username and client.sasl_plain_password
+            if client.sasl_mechanism.startswith(("PLAIN", "SCRAM")) and not named:
+                raise SettingsError(
+                    f"sasl_mechanism {client.sasl_mechanism} needs sasl_plain_username and sasl_plain_password: "
+                    f"set them in [kafka], or as {ENV_PREFIX}KAFKA__<NAME>"
+                )
         servers = [server.strip() for server in self.bootstrap_servers.split(",") if server.strip()]
         return {**self.kafka.keywords(), "bootstrap_servers": servers}
 

@@ -32,6 +32,7 @@ ONLY_IN: Final = {
     "kafka": {
         "pipeline/kafka_source.py",
         "pipeline/kafka_columns.py",
+        "pipeline/kafka_connecting.py",
         "pipeline/kafka_watch.py",
         "pipeline/publish.py",
     },

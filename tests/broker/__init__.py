@@ -8,5 +8,14 @@ from tests.broker.broker import (
     JavaBroker,
     start_broker,
 )
+from tests.broker.secured import Secured
 
-__all__ = ["BOOTSTRAP_VARIABLE", "Broker", "BrokerUnavailableError", "ForeignBroker", "JavaBroker", "start_broker"]
+__all__ = [
+    "BOOTSTRAP_VARIABLE",
+    "Broker",
+    "BrokerUnavailableError",
+    "ForeignBroker",
+    "JavaBroker",
+    "Secured",
+    "start_broker",
+]

@@ -27,6 +27,8 @@ from typing import Final
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.errors import KafkaError
 
+from tests.broker.secured import Secured
+
 BOOTSTRAP_VARIABLE: Final = "PARCELWATCH_TEST_BOOTSTRAP"
 POM: Final = Path(__file__).with_name("pom.xml")
 IMAGE: Final = "apache/kafka:4.1.0"
@@ -38,7 +40,7 @@ SETTINGS: Final = {
     "process.roles": "broker,controller",
     "node.id": "1",
     "controller.listener.names": "CONTROLLER",
-    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_SSL,TLS:SSL",
     "inter.broker.listener.name": "PLAINTEXT",
     "offsets.topic.replication.factor": "1",
     "offsets.topic.num.partitions": "1",
@@ -68,6 +70,8 @@ class Broker(ABC):
     can_restart: bool = False
     #: Where it keeps its logs, if that is on this machine.
     data: Path | None = None
+    #: Its listeners that let nobody in without TLS, if it has some.
+    secured: Secured | None = None
 
     def __init__(self, bootstrap: str) -> None:
         self.bootstrap = bootstrap
@@ -203,22 +207,29 @@ class JavaBroker(Broker):
     can_restart = True
 
     def __init__(self, heap_mb: int = 512) -> None:
-        port, controller_port = _free_ports(2)
+        port, controller_port, sasl_port, tls_port = _free_ports(4)
         super().__init__(f"127.0.0.1:{port}")
         self._jars = resolve_jars(POM, "kafka")
         self._heap = f"-Xmx{heap_mb}m"
         self._folder = Path(tempfile.mkdtemp(prefix="parcelwatch-kafka-"))
         self._log = self._folder / "broker.log"
         self.data = self._folder / "data"
+        self.secured = Secured(self._folder / "tls", sasl_port, tls_port)
         self._process: subprocess.Popen[bytes] | None = None
         self._watchdog: _Watchdog | None = None
         atexit.register(self.close)
-        settings = SETTINGS | {
-            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
-            "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
-            "log.dirs": str(self.data),
-        }
+        addresses = {"PLAINTEXT": port, "SASL": sasl_port, "TLS": tls_port}
+        listeners = ",".join(f"{name}://127.0.0.1:{number}" for name, number in addresses.items())
+        settings = (
+            SETTINGS
+            | self.secured.settings()
+            | {
+                "listeners": f"{listeners},CONTROLLER://127.0.0.1:{controller_port}",
+                "advertised.listeners": listeners,
+                "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
+                "log.dirs": str(self.data),
+            }
+        )
         self._properties = self._folder / "server.properties"
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         try:
@@ -235,7 +246,13 @@ class JavaBroker(Broker):
     def _format(self) -> None:
         # Any 16 bytes in URL-safe base 64 are a cluster id.
         command = self._java(
-            "kafka.tools.StorageTool", "format", "-t", "cGFyY2Vsd2F0Y2gtdGVzdA", "-c", str(self._properties)
+            "kafka.tools.StorageTool",
+            "format",
+            "-t",
+            "cGFyY2Vsd2F0Y2gtdGVzdA",
+            "-c",
+            str(self._properties),
+            *self.secured.users(),
         )
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:

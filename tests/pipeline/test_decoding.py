@@ -19,7 +19,8 @@ from pipeline.decode import Decoded, Decoder
 from pipeline.decoding import LARGE_BATCH, Decoding
 from pipeline.files import open_readers
 from pipeline.formats import Formats
-from pipeline.kafka_source import KafkaBatch, SourceError
+from pipeline.kafka_connecting import SourceError
+from pipeline.kafka_source import KafkaBatch
 from pipeline.service import arrivals, has_backlog
 from pipeline.simulate import START, Simulation, write_file
 from pipeline.told import Told, told

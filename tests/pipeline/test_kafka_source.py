@@ -14,13 +14,12 @@ from kafka import KafkaProducer
 from kafka.errors import CoordinatorNotAvailableError
 
 from pipeline import kafka_source
+from pipeline.kafka_connecting import SourceError, SourceUnreachableError
 from pipeline.kafka_source import (
     Gap,
     KafkaBatch,
     KafkaSource,
     RetentionGapError,
-    SourceError,
-    SourceUnreachableError,
 )
 from pipeline.store import Offset
 from schemas.frames import RECORDS

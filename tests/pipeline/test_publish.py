@@ -14,7 +14,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from pipeline import publish
-from pipeline.kafka_source import SourceError, SourceUnreachableError
+from pipeline.kafka_connecting import SourceError, SourceUnreachableError
 from pipeline.publish import RAW_BYTES_MAX, Publisher, sending
 from pipeline.store import Commit, Store
 from schemas.frames import FLAG_LOG, LETTERS

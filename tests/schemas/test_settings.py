@@ -47,7 +47,8 @@ def test_the_file_may_be_named_by_flag_or_environment(tmp_path: Path, monkeypatc
 
 def test_kafka_settings_of_file_and_environment_are_merged_key_by_key(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("parcelwatch.toml").write_text(
-        '[kafka]\nsecurity_protocol = "SASL_SSL"\nssl_cafile = "/ca.pem"\nfetch_max_bytes = 9'
+        '[kafka]\nsecurity_protocol = "SASL_SSL"\nsasl_mechanism = "PLAIN"\nsasl_plain_username = "me"\n'
+        'ssl_cafile = "/ca.pem"\nfetch_max_bytes = 9'
     )
     monkeypatch.setenv("PARCELWATCH_KAFKA__SASL_PLAIN_PASSWORD", "12345")
     monkeypatch.setenv("PARCELWATCH_KAFKA__REQUEST_TIMEOUT_MS", "30000")
@@ -55,12 +56,31 @@ def test_kafka_settings_of_file_and_environment_are_merged_key_by_key(monkeypatc
     assert load({"bootstrap_servers": "a:1, b:2"}).kafka_keywords() == {
         "bootstrap_servers": ["a:1", "b:2"],
         "security_protocol": "SASL_SSL",
+        "sasl_mechanism": "PLAIN",
+        "sasl_plain_username": "me",
         "ssl_cafile": "/ca.pem",
         "fetch_max_bytes": 9,
         "sasl_plain_password": "12345",
         "request_timeout_ms": 30000,
         "check_crcs": False,
     }
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "says"),
+    [("", "needs sasl_mechanism"), ("SCRAM-SHA-512", "needs sasl_plain_username and sasl_plain_password")],
+)
+def test_who_connects_needs_a_way_and_a_name_to_log_in(
+    monkeypatch: pytest.MonkeyPatch, mechanism: str, says: str
+) -> None:
+    monkeypatch.setenv("PARCELWATCH_KAFKA__SASL_PLAIN_PASSWORD", "12345")
+    monkeypatch.setenv("PARCELWATCH_KAFKA__SASL_MECHANISM", mechanism)
+    load().kafka_keywords()
+    monkeypatch.setenv("PARCELWATCH_KAFKA__SECURITY_PROTOCOL", "SASL_SSL")
+    with pytest.raises(SettingsError, match=says):
+        load().kafka_keywords()
+    monkeypatch.setenv("PARCELWATCH_KAFKA__SASL_MECHANISM", "OAUTHBEARER")
+    load().kafka_keywords()
 
 
 def test_an_unset_kafka_setting_is_left_to_the_client() -> None:
