@@ -63,6 +63,8 @@ _REASONS: Final = pl.Series(
 )
 _ROWS_SWEPT_MIN: Final = 1_000_000
 """Below this, memory is not worth sweeping, rows."""
+_SHARE_SWEPT_MIN: Final = 0.1
+"""Nor is it worth copying all that stays, if less than this would go."""
 _ORDERS_JUDGED_MAX: Final = 50_000
 """More orders than this fall due in parts, each with its own commit."""
 
@@ -313,11 +315,14 @@ class Engine:
     def _forget(self) -> None:
         """Let go of what has not been heard of for long, each time memory has doubled."""
         if self.clock is not None and self._facts.rows() > self._rows_to_sweep_at:
-            self._sweep(self.clock)
+            self._sweep(self.clock, _SHARE_SWEPT_MIN)
             self._rows_to_sweep_at = max(2 * self._facts.rows(), _ROWS_SWEPT_MIN)
 
-    def _sweep(self, clock: datetime) -> None:
-        self._facts = self._facts.forget_before(since_epoch(clock) - self._lateness)
+    def _sweep(self, clock: datetime, share_min: float = 0.0) -> None:
+        live = self._facts.forget_before(since_epoch(clock) - self._lateness, share_min)
+        if live is self._facts:
+            return
+        self._facts = live
         self.sweeps += 1
         if self._memory is not None:
             self._memory.renew()

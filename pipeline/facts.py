@@ -200,10 +200,11 @@ class Facts:
         self.flags.append(rows, len(flags))
         self.flags_by_order.append(owners)
 
-    def forget_before(self, before: int) -> "Facts":
+    def forget_before(self, before: int, share_min: float = 0.0) -> "Facts":
         """Return these facts without the subjects not heard of since `before` (µs) that wait for nothing.
 
-        Orders and waybills that uploads or replacements link leave together or not at all.
+        Orders and waybills that uploads or replacements link leave together or not at all. If they are none, or less than this
+        share of all, these facts themselves.
         """
         since = seconds(before)
         keep_order = (self.order_state["due"] != SECONDS_NEVER) | (self.order_state["touched"] >= since)
@@ -218,7 +219,8 @@ class Facts:
                 keep_other[other[keep_one[one]]] = True
                 keep_one[one[keep_other[other]]] = True
         # To copy all that stays takes seconds by the million, and in the first days all of it does.
-        return self if keep_order.all() and keep_waybill.all() else self._only(keep_order, keep_waybill)
+        gone = len(keep_order) + len(keep_waybill) - kept
+        return self._only(keep_order, keep_waybill) if gone > share_min * (gone + kept) else self
 
     def tables(self) -> Tables:
         """Return all that is held, but for the flags: those are in the database as they stand."""

@@ -95,8 +95,9 @@ class MemoryFile:
         return None
 
     def renew(self) -> None:
-        """Let the file be written anew soon."""
-        self._due_at = 0.0
+        """Let the file be written anew soon, if there is one: a fork costs, since whatever is then changed is copied first."""
+        if self._written is not None:
+            self._due_at = 0.0
 
     def tend(self, held: Held) -> None:
         """Begin to write the file if that is due; call it between batches, when everything in memory is committed."""
