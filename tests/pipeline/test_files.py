@@ -125,6 +125,24 @@ def test_reading_goes_on_after_any_batch(folder: Path, packing: str, data: bytes
     assert seen == lines_of(data)
 
 
+def test_memory_is_used_again_but_not_while_anybody_holds_what_was_read_into_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_CHUNK_BYTES", 4096)
+    lines = [f"{number:050}".encode() for number in range(5000)]  # too long to stand in a view
+    path = write(tmp_path / "a.ndjson", b"\n".join(lines))
+    reader = reader_of(path, 100)
+    held = [batch.records for batch in iter(reader.read, None)]
+    assert pl.concat(held, rechunk=False)["value"].to_list() == lines
+    chunks = len(reader._memory._free)
+    del held
+    assert len(reader._memory._free) - chunks > 50
+    fresh = reader_of(path, 100)
+    while fresh.read() is not None:
+        pass
+    assert len(fresh._memory._free) < 5
+
+
 def test_the_offset_counts_lines_and_sums_their_bytes(tmp_path: Path) -> None:
     data = b'{"a":1}\n\n{"b":2}\r\n{"c":3}'
     reader = reader_of(write(tmp_path / "a.ndjson", data), batch_records_max=3)

@@ -199,3 +199,24 @@ def test_a_sweep_copies_nothing_where_nothing_may_go(begin: Begin) -> None:
     swept = facts.forget_before(2**62)
     assert swept is not facts
     assert swept.size()["scans"] < facts.size()["scans"]
+    assert facts.forget_before(2**62, 0.5) is not facts
+    assert facts.forget_before(2**62, 1.0) is facts, "not worth it"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="written at the end alone where there is no fork")
+def test_a_sweep_has_the_file_renewed_if_there_is_one(begin: Begin, tmp_path: Path) -> None:
+    engine = begin()
+    feed(engine, *parcel(1))
+    engine._sweep(datetime.now(UTC) + 30 * DAY)
+    feed(engine, *parcel(2))
+    assert engine.sweeps == 1
+    assert engine._memory is not None
+    assert engine._memory._child is None
+    engine.close()
+    [kept] = memory_files(tmp_path)
+    engine._sweep(datetime.now(UTC) + 30 * DAY)
+    feed(engine, *parcel(3))
+    assert engine.sweeps == 2
+    assert engine._memory._child is not None
+    engine.close()
+    assert memory_files(tmp_path) != [kept]
