@@ -52,7 +52,8 @@ _LINE_SUFFIXES: Final = (".ndjson", ".jsonl", ".json")
 _SUFFIXES: Final = (*(line + packed for line in _LINE_SUFFIXES for packed in ("", ".gz", ".zst")), ".parquet")
 
 Ints = NDArray[np.int64]
-Chunk = TypeVar("Chunk", bytes, memoryview)
+Chunk = bytes | memoryview
+_Piece = TypeVar("_Piece", bytes, memoryview)
 
 
 class FileSourceError(Exception):
@@ -182,7 +183,7 @@ class _Block(NamedTuple):
     Only the last line of a file may lack it, and then is not empty: `data` never is.
     """
 
-    data: bytes | memoryview
+    data: Chunk
     starts: Ints
     stops: Ints
 
@@ -277,7 +278,7 @@ class LineReader(FileReader):
         if last := begun.finish():
             yield _line_block(last)
 
-    def _chunks(self) -> Iterator[bytes | memoryview]:
+    def _chunks(self) -> Iterator[Chunk]:
         """Read the uncompressed bytes in chunks, without the byte order mark."""
         self.bytes_read = 0
         with _system_errors_of(self.name), self._opened() as file:
@@ -291,7 +292,7 @@ class LineReader(FileReader):
             nullcontext(cast("BufferedIOBase", sys.stdin.buffer)) if self.name == STDIN else Path(self.name).open("rb")
         )
 
-    def _unpacked(self, file: BufferedIOBase) -> Iterator[bytes | memoryview]:
+    def _unpacked(self, file: BufferedIOBase) -> Iterator[Chunk]:
         suffix = Path(self.name).suffix.lower()
         if suffix == ".gz":
             return _joined(self._expanded(file, lambda: zlib.decompressobj(wbits=31), "gzip"))
@@ -299,7 +300,7 @@ class LineReader(FileReader):
             return _joined(self._expanded(file, lambda: zstandard.ZstdDecompressor().decompressobj(), "zstd"))
         return self._counted(partial(self._memory.read, file))
 
-    def _counted(self, read: Callable[[], Chunk]) -> Iterator[Chunk]:
+    def _counted(self, read: Callable[[], _Piece]) -> Iterator[_Piece]:
         while chunk := read():
             self.bytes_read += len(chunk)
             yield chunk
@@ -370,10 +371,10 @@ class _Line:
     """A line that has begun in one chunk and goes on in the next; never more of it than `LINE_BYTES_MAX`."""
 
     def __init__(self) -> None:
-        self._parts: list[bytes | memoryview] = []
+        self._parts: list[Chunk] = []
         self._size = 0
 
-    def add(self, chunk: bytes | memoryview, start: int, stop: int) -> None:
+    def add(self, chunk: Chunk, start: int, stop: int) -> None:
         """Take up the line's next bytes."""
         room = LINE_BYTES_MAX - min(self._size, LINE_BYTES_MAX)
         if room and stop > start:
@@ -409,7 +410,7 @@ def _joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
     yield b"".join(parts)
 
 
-def _newlines(chunk: bytes | memoryview) -> Ints:
+def _newlines(chunk: Chunk) -> Ints:
     """The positions of the newlines, searched in pieces that stay in the processor's cache."""
     data = np.frombuffer(chunk, np.uint8)
     hits = np.empty(min(len(data), _SEARCH_BYTES), bool)
